@@ -1,0 +1,161 @@
+"""A robot's surfaces: visuals loaded, welded, coloured, and decimated to a budget of triangles."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from urdf import cache
+from urdf.description import Visual, show
+from urdf.errors import RobotError
+from urdf.meshfiles import Surface, load_mesh, primitive
+from urdf.robot import RobotMesh
+
+VERSION = 1  # part of the cache key: raise it when the meshes made here change
+WELD = 1e-5  # metres; vertices closer than this are one
+GRIPPER_DETAIL = 2.0  # the gripper is small: it is decimated as if it were larger by this factor
+APART = 1e5  # millimetres between links while they are decimated together
+
+
+class MeshBuilder:
+    """Makes the meshes of one robot at any budget, through the disk cache; picklable.
+
+    Args:
+        visuals: all visuals, `files` the path of each mesh (None for primitives).
+        link_names, gripper: (L) names, (L,) bool: links that keep more detail.
+        source: for messages.
+    """
+
+    def __init__(
+        self,
+        visuals: Sequence[Visual],
+        files: Sequence[Path | None],
+        link_names: Sequence[str],
+        gripper: np.ndarray,
+        source: str,
+    ) -> None:
+        self.visuals, self.files = tuple(visuals), tuple(files)
+        self.link_names, self.gripper, self.source = tuple(link_names), gripper, source
+        self._digest = ""
+
+    def __call__(self, faces: int) -> RobotMesh:
+        """The mesh of about `faces` triangles.
+
+        Raises:
+            RobotError: a file that is no mesh or holds no triangle, no geometry at all, or a budget below 100.
+        """
+        if faces < 100:
+            raise RobotError(f"{self.source}: a budget of {faces} triangles is too small; give at least 100")
+        key = f"mesh-{self.digest()[:32]}-{faces}"
+        stored = cache.load(key)
+        names = ("vertices", "faces", "vertex_link", "face_link", "face_color")
+        if stored is not None and set(stored) == set(names):
+            return RobotMesh(**stored)
+        mesh = decimate(self._full(), faces, self.gripper)
+        cache.store(key, {name: getattr(mesh, name) for name in names})
+        return mesh
+
+    def digest(self) -> str:
+        """Hash of everything the meshes depend on: files, placement, colours, labels."""
+        if not self._digest:
+            sha = hashlib.sha256(repr((VERSION, self.link_names, self.gripper.tolist())).encode())
+            seen: dict[Path, bytes] = {}
+            for v, path in zip(self.visuals, self.files):
+                sha.update(repr((v.link, v.shape, v.size, v.T_link_visual.tolist(), v.color)).encode())
+                if path is not None:
+                    if path not in seen:
+                        seen[path] = hashlib.sha256(path.read_bytes()).digest()
+                    sha.update(seen[path] + path.suffix.encode())
+            self._digest = sha.hexdigest()
+        return self._digest
+
+    def _full(self) -> RobotMesh:
+        surfaces, links = [], []
+        loaded: dict[Path, Surface] = {}
+        for v, path in zip(self.visuals, self.files):
+            where = f"{self.source}: link {show(v.link)}"
+            if path is None:
+                surface, scale = primitive(v), np.ones(3)
+            else:
+                if path not in loaded:
+                    loaded[path] = load_mesh(path, where)
+                surface, scale = loaded[path], np.array(v.size)
+            surfaces.append(_placed(surface, v, scale))
+            links.append(self.link_names.index(v.link))
+        if not surfaces:
+            raise RobotError(
+                f"{self.source}: the description has no visual geometry, so there is nothing to draw or fit"
+            )
+        return _weld(surfaces, links)
+
+
+def _placed(surface: Surface, visual: Visual, scale: np.ndarray) -> Surface:
+    vertices = surface.vertices * scale @ visual.T_link_visual[:3, :3].T + visual.T_link_visual[:3, 3]
+    faces = surface.faces[:, ::-1] if np.prod(scale) < 0 else surface.faces  # a mirror turns faces inside out
+    color = surface.color
+    if visual.color is not None and not surface.own_color:
+        color = np.tile(np.array(visual.color, np.float32), (len(faces), 1))
+    return Surface(vertices, faces, color, surface.own_color)
+
+
+def _weld(surfaces: list[Surface], links: list[int]) -> RobotMesh:
+    """All surfaces in one mesh; vertices at the same place of a link become one, so that decimation opens no cracks."""
+    vertices = np.concatenate([s.vertices for s in surfaces])
+    link = np.repeat(np.array(links, np.int32), [len(s.vertices) for s in surfaces])
+    starts = np.cumsum([0] + [len(s.vertices) for s in surfaces[:-1]])
+    faces = np.concatenate([s.faces + start for s, start in zip(surfaces, starts)])
+    color = np.concatenate([s.color for s in surfaces])
+    cells = np.column_stack([np.round(vertices / WELD).astype(np.int64), link])
+    _, first, inverse = np.unique(cells, axis=0, return_index=True, return_inverse=True)
+    faces = inverse.reshape(-1)[faces]
+    solid = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+    faces, color, vertices, link = faces[solid], color[solid], vertices[first], link[first]
+    return RobotMesh(
+        vertices.astype(np.float32), faces.astype(np.int32), link, link[faces[:, 0]], color.astype(np.float32)
+    )
+
+
+def decimate(mesh: RobotMesh, faces: int, gripper: np.ndarray) -> RobotMesh:
+    """About `faces` triangles, spent where they keep the shape best.
+
+    All links are decimated at once, laid far apart, so that the quadric error (Garland and Heckbert, "Surface
+    simplification using quadric error metrics", 1997) decides how many triangles each keeps.
+
+    Args:
+        mesh: the full mesh.
+        faces: the budget; smaller meshes are kept as they are.
+        gripper: (L,) bool, links that keep more detail.
+    """
+    if len(mesh.faces) <= faces:
+        return mesh
+    import fast_simplification
+    from scipy.spatial import cKDTree
+
+    # millimetres: the library raises its error threshold in steps from 2e-6 square units
+    scale = 1e3 * np.where(gripper, GRIPPER_DETAIL, 1.0)
+    spread = mesh.vertices.astype(np.float64) * scale[mesh.vertex_link, None]
+    spread[:, 0] += APART * mesh.vertex_link
+    points, triangles = fast_simplification.simplify(spread, mesh.faces, target_count=faces, agg=7)
+    link = np.round(points[:, 0] / APART).astype(np.int32)
+    points[:, 0] -= APART * link
+    points /= scale[link, None]
+    # colours do not survive: take each from the nearest original face
+    used, triangles = np.unique(triangles, return_inverse=True)
+    points, link, triangles = points[used], link[used], triangles.reshape(-1, 3)
+
+    def centres(vertices: np.ndarray, tri: np.ndarray, owner: np.ndarray) -> np.ndarray:
+        return np.column_stack([vertices[tri].mean(1), owner[tri[:, 0]] * 1e3])
+
+    nearest = cKDTree(centres(mesh.vertices, mesh.faces, mesh.vertex_link)).query(
+        centres(points, triangles, link)
+    )[1]
+    return RobotMesh(
+        points.astype(np.float32),
+        triangles.astype(np.int32),
+        link,
+        link[triangles[:, 0]],
+        mesh.face_color[nearest],
+    )

@@ -1,0 +1,123 @@
+"""One mesh file, or one primitive, to triangles with colours."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from urdf.description import Visual
+from urdf.errors import RobotError
+from urdf.paths import MAX_MESH_BYTES
+
+GREY = 0.7
+RING = 32  # corners of a primitive's circle
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Triangles: vertices (V,3) metres, faces (F,3), color (F,3) rgb in 0..1; `own_color` when the file gave it."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    color: np.ndarray
+    own_color: bool
+
+
+def load_mesh(path: Path, where: str) -> Surface:
+    """Read a mesh file. COLLADA units are applied, its up axis is not: URDF readers (RViz) agree on this.
+
+    Raises:
+        RobotError: the file is no mesh, holds no triangle, or a vertex that is not finite.
+    """
+    import trimesh
+
+    data = path.read_bytes()
+    kind = path.suffix.lower().lstrip(".")
+    if kind == "dae" and (b"<!DOCTYPE" in data or b"<!ENTITY" in data):
+        raise RobotError(f"{where}: mesh {path} declares a document type or entities, which is not accepted")
+    try:
+        scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=_Beside(path))
+        pieces = scene.dump(concatenate=False)
+    except Exception as error:  # the readers raise anything on a broken file
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
+        raise RobotError(f"{where}: mesh {path} could not be read ({reason})") from None
+    pieces = [p for p in pieces if isinstance(p, trimesh.Trimesh) and len(p.faces)]
+    if not pieces:
+        raise RobotError(f"{where}: mesh {path} holds no triangle")
+    vertices = np.concatenate([np.asarray(p.vertices, float) for p in pieces]) * _unit(scene)
+    starts = np.cumsum([0] + [len(p.vertices) for p in pieces[:-1]])
+    faces = np.concatenate([np.asarray(p.faces, np.int64) + start for p, start in zip(pieces, starts)])
+    if not np.isfinite(vertices).all():
+        raise RobotError(f"{where}: mesh {path} has vertices that are not finite")
+    colors = [_color(p) for p in pieces]
+    known = any(c is not None for c in colors)
+    color = np.concatenate(
+        [np.full((len(p.faces), 3), GREY) if c is None else c for p, c in zip(pieces, colors)]
+    )
+    return Surface(vertices, faces, color.astype(np.float32), known)
+
+
+def _unit(scene: Any) -> float:
+    units = str(scene.units or "")
+    if units.endswith(" * meters"):  # how trimesh passes a COLLADA file's unit on
+        return float(units.split()[0])
+    return 1.0
+
+
+def _color(piece: Any) -> np.ndarray | None:
+    """(F,3) rgb in 0..1 of a trimesh piece, None where the file gives no colour."""
+    visual, count = piece.visual, len(piece.faces)
+    if visual.kind == "texture":
+        material = visual.material
+        image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+        if image is not None:
+            rgb = np.asarray(image.convert("RGB").resize((1, 1), 4), float).reshape(
+                3
+            )  # 4 = box filter: the mean
+        else:
+            rgb = np.asarray(material.main_color, float)[:3]
+        return np.tile(rgb / 255.0, (count, 1))
+    if visual.kind in ("face", "vertex"):
+        return np.asarray(visual.face_colors, float)[:, :3] / 255.0
+    return None
+
+
+class _Beside:
+    """Files that a mesh file names (materials, buffers): only from its own folder or below, and of bounded size."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = path.parent
+
+    def get(self, name: str) -> bytes:
+        path = Path(os.path.normpath(self.folder / name.strip()))
+        if not path.is_relative_to(os.path.normpath(self.folder)) or path.stat().st_size > MAX_MESH_BYTES:
+            raise FileNotFoundError(name)
+        return path.read_bytes()
+
+    def __getitem__(self, name: str) -> bytes:
+        return self.get(name)
+
+    def namespaced(self, namespace: str) -> _Beside:
+        return _Beside(self.folder / namespace / "file")
+
+
+def primitive(visual: Visual) -> Surface:
+    """Triangles of a box (sides), a cylinder or capsule (radius, length along z) or a sphere (radius)."""
+    import trimesh
+
+    size = visual.size
+    if visual.shape == "box":
+        mesh = trimesh.creation.box(extents=size)
+    elif visual.shape == "cylinder":
+        mesh = trimesh.creation.cylinder(radius=size[0], height=size[1], sections=RING)
+    elif visual.shape == "capsule":
+        mesh = trimesh.creation.capsule(radius=size[0], height=size[1], count=(RING, RING // 2))
+    else:
+        mesh = trimesh.creation.icosphere(subdivisions=3, radius=size[0])
+    color = np.full((len(mesh.faces), 3), GREY, np.float32)
+    return Surface(np.asarray(mesh.vertices, float), np.asarray(mesh.faces, np.int64), color, False)
