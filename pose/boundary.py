@@ -1,11 +1,12 @@
-"""Where the visible outline of a mesh crosses the pixel grid: points, normals, lengths and the edges that own them.
+"""Where the visible outline of a mesh crosses the pixel grid: points, normals, lengths and their mesh edges.
 
-A part's coverage changes only where its visible boundary moves: d/dθ ∫ g [p in part] dp = ∮ g (n · dp/dθ) dl over
-that boundary, with n the outward normal (Reynolds transport theorem; for rendering: Li et al. 2018, "Differentiable
-Monte Carlo Ray Tracing through Edge Sampling", eq. 5). The integral is taken where the boundary crosses the rows and
-columns of pixel centres. Since nx² + ny² = 1, a sum over row crossings weighted |nx| plus one over column crossings
-weighted |ny| measures length without bias for any direction, and a crossing lies between exactly two pixels whose
-ids say which parts meet there. So every change of part in the z-buffer gets one sample, and no edge counts twice.
+A part's coverage changes only where its visible boundary moves: d/dθ ∫ g [p in part] dp = ∮ g (n · dp/dθ) dl
+over that boundary, with n the outward normal (Reynolds transport theorem; for rendering: Li et al. 2018,
+"Differentiable Monte Carlo Ray Tracing through Edge Sampling", eq. 5). The integral is taken where the
+boundary crosses the rows and columns of pixel centres. Since nx² + ny² = 1, a sum over row crossings weighted
+|nx| plus one over column crossings weighted |ny| measures length without bias for any direction, and a
+crossing lies between exactly two pixels whose ids say which parts meet there. So every change of part in the
+z-buffer gets one sample, and no edge counts twice.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ class EdgeTable:
 
     Attributes:
         vertices: (E,2) int32 end points.
-        opposite: (E,2) int32 third vertices of the edge's triangles, -1 for none. An edge of more than two triangles
-            has a row for each of them, as if each ended there.
+        opposite: (E,2) int32 third vertices of the edge's triangles, -1 for none. An edge of more than two
+            triangles has a row for each of them, as if each ended there.
         face: (E,) int32 one of the edge's triangles; it tells the edge's part.
     """
 
@@ -106,7 +107,7 @@ class Boundary(NamedTuple):
 
 @njit(cache=True, nogil=True, inline="always")
 def _side(uv, inv_z, e0, e1, vertex):
-    """On which side of edge e0-e1 a triangle's third vertex lies: +1, -1, or 0 if the triangle is not drawn."""
+    """On which side of edge e0-e1 a triangle's third vertex lies, +1 or -1; 0 if it is not drawn."""
     if vertex < 0 or inv_z[vertex] <= 0:
         return 0
     cross = (uv[e1, 0] - uv[e0, 0]) * (uv[vertex, 1] - uv[e0, 1]) - (uv[e1, 1] - uv[e0, 1]) * (
@@ -119,7 +120,8 @@ def _side(uv, inv_z, e0, e1, vertex):
 def scan(uv, inv_z, vertices, opposite, face, face_id, inv_depth, face_part, scale, owner, real, whole):
     """Write the samples into real (N,7: x y nx ny length t w) and whole (N,4: v0 v1 part_in part_out).
 
-    Returns how many there are; at most `len(real)` are written. owner (2,H,W) int32 zeros: row pairs and column pairs.
+    Returns how many there are; at most `len(real)` are written. owner (2,H,W) int32 zeros: the sample
+    between a pixel and the next one in its row, in its column.
     """
     height, width = face_id.shape
     shift = 0.5 * scale - 0.5
