@@ -1,0 +1,52 @@
+"""A fitted trajectory on disk: arrays in `fit.npz`, the rest in `fit.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flows.files import atomic_path, read_json, write_json
+from pose.camera import Camera
+
+if TYPE_CHECKING:
+    from pose import Trajectory
+
+ARRAYS = ("q", "sigma", "observable", "iou", "valid", "camera_sigma")
+
+
+def save_trajectory(trajectory: Trajectory, folder: Path) -> None:
+    """Write `fit.npz` and `fit.json`; the alternatives the fit considered are left out."""
+    with atomic_path(folder / "fit.npz") as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, **{name: np.asarray(getattr(trajectory, name)) for name in ARRAYS})
+    write_json(
+        folder / "fit.json",
+        {
+            "joint_names": trajectory.joint_names,
+            "camera": trajectory.camera.to_dict(),
+            "focal_sigma": trajectory.focal_sigma,
+            "solved": trajectory.solved,
+            "warnings": trajectory.warnings,
+        },
+    )
+
+
+def load_trajectory(folder: Path) -> Trajectory:
+    """Read what `save_trajectory` wrote."""
+    from pose import Trajectory
+
+    data = read_json(folder / "fit.json", "fit")
+    with np.load(folder / "fit.npz") as arrays:
+        values = {name: arrays[name] for name in ARRAYS}
+    focal_sigma = data["focal_sigma"]
+    return Trajectory(
+        joint_names=tuple(data["joint_names"]),
+        camera=Camera.from_dict(data["camera"], f"{folder}/fit.json"),
+        focal_sigma=float("nan") if focal_sigma is None else focal_sigma,
+        solved=tuple(data["solved"]),
+        warnings=tuple(data["warnings"]),
+        seconds={},
+        alternatives=(),
+        **values,
+    )

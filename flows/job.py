@@ -1,0 +1,191 @@
+"""What a run was asked to do: checked once at the start, so that a wrong input is told before any work."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flows.errors import FlowError, UsageError
+from flows.files import read_json, sha256_path
+from pose.camera import Camera
+from pose.errors import CameraError
+
+if TYPE_CHECKING:
+    from urdf import Robot
+
+SOLVABLE = ("camera", "joints", "gripper", "focal")
+
+
+@dataclass(frozen=True)
+class Job:
+    """The settings of one run, as plain values.
+
+    Attributes:
+        video: a video file or a folder of images.
+        robot: catalogue name or path to a URDF / xacro; None for segmentation alone.
+        camera: content of a cam.json, or None when nothing is known of the camera.
+        weights: name or path for `load_segmenter`; not used when `masks` is given.
+        masks: folder of masks to use instead of the segmenter.
+        joints: path of a q.json: one row a frame = known joints, a single row = where the first frame starts.
+        solve: what to solve for; None = everything that is not given.
+        fps: frames a second of an image folder; None = 30.
+        seed: of the random searches.
+    """
+
+    video: str
+    robot: str | None = None
+    camera: dict[str, Any] | None = None
+    weights: str = "default"
+    masks: str | None = None
+    joints: str | None = None
+    solve: tuple[str, ...] | None = None
+    fps: float | None = None
+    seed: int = 0
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as JSON values; the camera is left out where the episode states it anyway."""
+        values = asdict(self)
+        values["camera"] = None if self.camera is None else "given"
+        values["T_cam_base"] = None if not self.camera or self.camera.get("T_cam_base") is None else "given"
+        return values
+
+
+def make_job(
+    video: str | Path,
+    robot: str | Path | None = None,
+    *,
+    camera: str | Path | Camera | dict[str, Any] | None = None,
+    weights: str | Path = "default",
+    masks: str | Path | None = None,
+    joints: str | Path | None = None,
+    solve: str | list[str] | tuple[str, ...] | None = None,
+    fps: float | None = None,
+    seed: int = 0,
+) -> Job:
+    """Check every input of a run and put it in a Job.
+
+    Raises:
+        VideoError, RobotError, CameraError, MaskError, FlowError: what is wrong with which input.
+    """
+    from segmentation import MaskFolder, load_segmenter
+
+    reader = open_source(video, fps)
+    checked = None
+    if camera is not None:
+        if isinstance(camera, Camera):
+            checked = camera
+        else:
+            checked = Camera.from_dict(camera) if isinstance(camera, dict) else Camera.load(camera)
+        if (checked.width, checked.height) != (reader.width, reader.height):
+            name = camera if isinstance(camera, str | Path) else "camera"
+            raise CameraError(
+                f"{name}: is for {checked.width}x{checked.height} pixels, but {video} has {reader.width}x{reader.height}; "
+                "give the camera of this video (K scales with the picture)"
+            )
+    if masks is not None:
+        MaskFolder(masks)
+    else:
+        load_segmenter(str(weights))
+    job = Job(
+        video=os.path.abspath(video),
+        robot=None if robot is None else _robot_spec(robot),
+        camera=None if checked is None else checked.to_dict(),
+        weights=str(weights),
+        masks=None if masks is None else os.path.abspath(masks),
+        joints=None if joints is None else os.path.abspath(joints),
+        solve=parse_solve(solve),
+        fps=fps,
+        seed=seed,
+    )
+    if job.robot is not None:
+        loaded = robot_of(job.robot)
+        if job.joints is not None:
+            load_joints(job.joints, loaded)
+    return job
+
+
+def open_source(video: str | Path, fps: float | None = None) -> Any:
+    """`segmentation.open_video` with the frame rate only where it is wanted."""
+    from segmentation import open_video
+
+    return open_video(video) if fps is None else open_video(video, fps=fps)
+
+
+def _robot_spec(robot: str | Path) -> str:
+    """Paths absolute, catalogue names as they are."""
+    text = str(robot)
+    return os.path.abspath(text) if os.path.exists(text) else text
+
+
+@lru_cache(maxsize=4)
+def robot_of(spec: str) -> Robot:
+    """`load_robot`, remembered: every stage of a run asks for the same robot."""
+    from urdf import load_robot
+
+    return load_robot(spec)
+
+
+def parse_solve(solve: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The names to solve for, checked, in their usual order; None when nothing was said.
+
+    Raises:
+        UsageError: a name that is none of camera, joints, gripper, focal.
+    """
+    if solve is None:
+        return None
+    names = [n.strip() for n in (solve.split(",") if isinstance(solve, str) else solve)]
+    wrong = [n for n in names if n not in SOLVABLE]
+    if wrong or not names:
+        raise UsageError(
+            f"--solve {','.join(names)}: expected some of {','.join(SOLVABLE)}, separated by commas"
+        )
+    return tuple(n for n in SOLVABLE if n in names)
+
+
+def load_joints(path: str | Path, robot: Robot, frames: int | None = None) -> np.ndarray:
+    """The rows of a q.json in the robot's joint order: (T,n) radians or metres, NaN for joints it does not name.
+
+    Raises:
+        FlowError: no such file, unknown joint names, rows of another length, or another number of rows than frames.
+    """
+    data = read_json(path, "joint file")
+    try:
+        names, rows = list(data["joint_names"]), np.atleast_2d(np.array(data["q"], float))
+    except (KeyError, TypeError, ValueError):
+        raise FlowError(
+            f'{path}: expected {{"joint_names": [...], "q": [[...], ...]}} with one row of numbers a frame'
+        ) from None
+    unknown = [n for n in names if n not in robot.joint_names]
+    if unknown:
+        raise FlowError(
+            f"{path}: joint {unknown[0]!r} is none of {robot.name}'s: {', '.join(robot.joint_names)}"
+        )
+    if rows.ndim != 2 or rows.shape[1] != len(names) or len(rows) == 0:
+        raise FlowError(
+            f"{path}: the rows of q have {rows.shape[-1]} numbers, but joint_names lists {len(names)}"
+        )
+    if frames is not None and len(rows) not in (1, frames):
+        raise FlowError(
+            f"{path}: q has {len(rows)} rows, the video {frames} frames; give one row a frame, or a single row"
+        )
+    q = np.full((len(rows), len(robot.joint_names)), np.nan)
+    for column, name in enumerate(names):
+        q[:, robot.joint_names.index(name)] = rows[:, column]
+    return q
+
+
+def video_hash(video: str) -> str:
+    """SHA-256 of the video file, or of all files in the image folder."""
+    path = Path(video)
+    stat = path.stat()
+    return _video_hash(video, stat.st_mtime_ns, stat.st_size) if path.is_file() else sha256_path(path)
+
+
+@lru_cache(maxsize=16)
+def _video_hash(video: str, mtime_ns: int, size: int) -> str:
+    return sha256_path(video)

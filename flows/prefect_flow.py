@@ -1,0 +1,124 @@
+"""The main job as a Prefect flow of four tasks, with retries and results kept across runs.
+
+Works offline on Prefect's embedded SQLite. A task's cache key is the hash of what its result depends on; its result
+is only the folder in the store where the files are, so that nothing large passes through Prefect.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from flows.errors import user_errors
+from flows.files import cache_folder
+from flows.job import Job, make_job
+from flows.run import check_out, run_job, run_stage
+from flows.store import Product, open_product
+
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+# a slow machine needs more than Prefect's 20 s to start the embedded server
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(cache_folder() / "prefect-results"))
+
+from prefect import flow, task  # noqa: E402  (the settings above must come first)
+from prefect.context import TaskRunContext  # noqa: E402
+
+RETRIES = 2
+
+
+def _cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    """The stage and the hash of what goes in; the hash contains the code's version."""
+    return f"urdfit-{parameters['stage']}-{parameters['key']}"
+
+
+def _worth_retrying(task: Any, run: Any, state: Any) -> bool:
+    """A wrong input stays wrong: only errors of the machine (memory, disk) are tried again."""
+    try:
+        state.result()
+    except user_errors():
+        return False
+    except Exception:
+        return True
+    return True
+
+
+_OPTIONS: dict[str, Any] = {
+    "cache_key_fn": _cache_key,
+    "persist_result": True,
+    "retries": RETRIES,
+    "retry_delay_seconds": 1,
+    "retry_condition_fn": _worth_retrying,
+}
+
+
+def _work(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds: dict[str, float]) -> str:
+    return str(run_stage(stage, key, job, folders, seconds).folder)
+
+
+@task(name="segment", **_OPTIONS)
+def segment(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds: dict[str, float]) -> str:
+    """Masks of every frame."""
+    return _work(stage, key, job, folders, seconds)
+
+
+@task(name="fit", **_OPTIONS)
+def fit(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds: dict[str, float]) -> str:
+    """Camera and joints from the masks."""
+    return _work(stage, key, job, folders, seconds)
+
+
+@task(name="actions", **_OPTIONS)
+def actions(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds: dict[str, float]) -> str:
+    """End-effector poses, gripper and actions."""
+    return _work(stage, key, job, folders, seconds)
+
+
+@task(name="report", **_OPTIONS)
+def report(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds: dict[str, float]) -> str:
+    """Overlay video, HTML report, Rerun recording."""
+    return _work(stage, key, job, folders, seconds)
+
+
+TASKS = {"segment": segment, "fit": fit, "actions": actions, "report": report}
+
+
+def _run_task(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds: dict[str, float]) -> Product:
+    """Run a stage as a task; what Prefect remembers counts only while the files are there and undamaged."""
+    run = TASKS[stage]
+    product = open_product(run(stage, key, job, folders, seconds))
+    if product is None:
+        product = open_product(run.with_options(refresh_cache=True)(stage, key, job, folders, seconds))
+    assert product is not None
+    return product
+
+
+@flow(name="urdfit-episode", flow_run_name="{video}", validate_parameters=False)
+def run_episode(
+    video: str | Path,
+    robot: str | Path,
+    out: str | Path,
+    *,
+    camera: str | Path | dict[str, Any] | None = None,
+    weights: str = "default",
+    masks: str | Path | None = None,
+    joints: str | Path | None = None,
+    solve: str | list[str] | None = None,
+    fps: float | None = None,
+    seed: int = 0,
+) -> Path:
+    """From a video of a robot to an episode folder; see `flows.job.Job` for the arguments. Returns the folder."""
+    check_out(out)
+    job = make_job(
+        video,
+        robot,
+        camera=camera,
+        weights=weights,
+        masks=masks,
+        joints=joints,
+        solve=solve,
+        fps=fps,
+        seed=seed,
+    )
+    return run_job(job, out, _run_task)

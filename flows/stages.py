@@ -1,0 +1,331 @@
+"""The four stages of a run as plain functions: each reads files, fills a folder, and knows nothing of Prefect.
+
+    segment   video                    -> masks/{robot,arm,gripper}/00000.png, frames.json
+    fit       masks, robot             -> fit.npz, fit.json
+    actions   fit, robot               -> trajectory.parquet, episode.json
+    report    everything before        -> overlay.mp4, report.html, scene.rrd
+
+`*_key` is the hash of all that a stage's result depends on: contents, settings that concern it, and its code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flows.actions import delta_actions, pose_vectors
+from flows.episode import Episode, load_episode, write_episode
+from flows.errors import FlowError
+from flows.files import read_json, sha256_json, sha256_path, write_json
+from flows.fit_files import load_trajectory, save_trajectory
+from flows.job import Job, load_joints, open_source, robot_of, video_hash
+from flows.progress import report
+from flows.store import Product, code_version, version
+from pose.camera import Camera
+
+if TYPE_CHECKING:
+    from urdf import Robot
+
+MIN_ROBOT_SHARE = 0.001  # of the picture: less than this is noise, not a robot
+
+
+def segment_key(job: Job) -> str:
+    """Video, and either the masks given or the segmenter."""
+    return sha256_json(
+        {
+            "code": code_version("segmentation", "flows/stages.py"),
+            "video": video_hash(job.video),
+            "fps": job.fps,
+            "masks": None if job.masks is None else sha256_path(job.masks),
+            "weights": _weights_id(job.weights) if job.masks is None else None,
+        }
+    )
+
+
+def _weights_id(weights: str) -> str:
+    """A name stands for files of the package, which the code version covers; a path for its content."""
+    return sha256_path(weights) if Path(weights).exists() else weights
+
+
+def segment_stage(job: Job, out: Path) -> None:
+    """Write the masks of every frame, and what is needed of the video later.
+
+    Raises:
+        VideoError, MaskError, WeightsError: an input that cannot be used.
+        FlowError: no robot in any frame.
+    """
+    from segmentation import write_mask
+
+    times: list[float] = []
+    areas: list[float] = []
+    reader = open_source(job.video, job.fps)
+    total = reader.frame_count or 0
+    source = _given_masks(job, times) if job.masks is not None else _found_masks(job, times)
+    report("segment", 0, total)
+    for t, masks in enumerate(source):
+        for part, mask in masks.items():
+            write_mask(out / "masks", part, t, mask)
+        whole = np.maximum.reduce([m > 0 for m in masks.values()])
+        areas.append(float(whole.mean()))
+        report("segment", t + 1, max(total, t + 1))
+    if not areas or max(areas) < MIN_ROBOT_SHARE:
+        best = f"the largest mask covers {max(areas):.2%} of the picture" if areas else "it has no frames"
+        what = "with these masks" if job.masks is not None else f"by the weights {job.weights!r}"
+        raise FlowError(
+            f"{job.video}: no robot found in any of {len(areas)} frames {what} ({best}); give masks with --masks, or other weights"
+        )
+    write_json(
+        out / "frames.json",
+        {
+            "time_s": [round(t - times[0], 6) for t in times],
+            "robot_share": areas,
+            "fps": reader.fps,
+            "width": reader.width,
+            "height": reader.height,
+        },
+    )
+
+
+def _found_masks(job: Job, times: list[float]) -> Iterator[dict[str, np.ndarray]]:
+    from segmentation import load_segmenter
+
+    def images() -> Iterator[np.ndarray]:
+        for frame in open_source(job.video, job.fps):
+            times.append(frame.time_s)
+            yield frame.image
+
+    for probabilities in load_segmenter(job.weights).segment(images()):
+        yield {part: np.where(p > 0.5, 255, 0).astype(np.uint8) for part, p in probabilities.items()}
+
+
+def _given_masks(job: Job, times: list[float]) -> Iterator[dict[str, np.ndarray]]:
+    from segmentation import MaskFolder
+    from segmentation.errors import MaskError
+
+    masks = MaskFolder(job.masks)
+    for t, frame in enumerate(open_source(job.video, job.fps)):
+        if t >= len(masks):
+            continue
+        times.append(frame.time_s)
+        found = masks[t]
+        for part, mask in found.items():
+            if mask.shape[:2] != frame.image.shape[:2]:
+                raise MaskError(
+                    f"{job.masks}: the {part} mask of frame {t} is {mask.shape[1]}x{mask.shape[0]} pixels, "
+                    f"the video {frame.image.shape[1]}x{frame.image.shape[0]}; give masks of the video's size"
+                )
+        yield found
+    count = t + 1
+    if count != len(masks):
+        raise MaskError(
+            f"{job.masks}: holds masks of {len(masks)} frames, the video has {count}; give one mask a frame"
+        )
+
+
+def fit_key(job: Job, masks: Product, robot: Robot) -> str:
+    """Masks, robot, camera, joints and what to solve for."""
+    return sha256_json(
+        {
+            "code": code_version("urdf", "pose", "flows/stages.py", "flows/fit_files.py"),
+            "masks": masks.digest,
+            "robot": robot_hash(robot),
+            "camera": job.camera,
+            "joints": None if job.joints is None else sha256_path(job.joints),
+            "solve": job.solve,
+            "seed": job.seed,
+        }
+    )
+
+
+def robot_hash(robot: Robot) -> str:
+    """SHA-256 of a robot's kinematics, limits and render mesh."""
+    digest = hashlib.sha256(robot.urdf_xml.encode())
+    for array in (
+        robot.mesh.vertices,
+        robot.mesh.faces,
+        robot.mesh.vertex_link,
+        robot.rest,
+        robot.lower,
+        robot.upper,
+    ):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(repr((robot.joint_names, robot.ee_link, robot.gripper, robot.link_parts)).encode())
+    return digest.hexdigest()
+
+
+def fit_stage(job: Job, masks: Path, out: Path) -> None:
+    """Fit camera and joints to the masks; frames without a robot come out as NaN.
+
+    Raises:
+        FitError, CameraError, RobotError, FlowError: an input that cannot be used.
+    """
+    from pose import fit_video
+    from segmentation import MaskFolder
+
+    assert job.robot is not None
+    robot = robot_of(job.robot)
+    frames = read_json(masks / "frames.json")
+    count = len(frames["time_s"])
+    options: dict[str, Any] = {}
+    if job.joints is not None:
+        q = load_joints(job.joints, robot, count)
+        options["q" if len(q) == count and count > 1 else "q0"] = q if len(q) == count and count > 1 else q[0]
+    trajectory = fit_video(
+        robot,
+        MaskFolder(masks / "masks"),
+        size=(frames["height"], frames["width"]),
+        camera=None if job.camera is None else Camera.from_dict(job.camera),
+        solve=job.solve,
+        fps=frames["fps"],
+        seed=job.seed,
+        progress=lambda stage, done, total: report(f"fit: {stage}", done, total),
+        **options,
+    )
+    seen = np.array(frames["robot_share"]) >= MIN_ROBOT_SHARE
+    valid = np.asarray(trajectory.valid, bool) & seen
+    missing = int((~valid).sum())
+    warnings = list(trajectory.warnings)
+    if missing and not any("no robot" in w for w in warnings):
+        first = int(np.flatnonzero(~valid)[0])
+        warnings.append(
+            f"no robot found in {missing} of {count} frames (first: frame {first}); their joints are NaN"
+        )
+    blank = ~valid[:, None]
+    trajectory = replace(
+        trajectory,
+        q=np.where(blank, np.nan, trajectory.q),
+        sigma=np.where(blank, np.nan, trajectory.sigma),
+        observable=np.where(blank, False, trajectory.observable),
+        iou=np.where(valid, trajectory.iou, np.nan),
+        valid=valid,
+        warnings=tuple(warnings),
+    )
+    save_trajectory(trajectory, out)
+
+
+def actions_key(job: Job, masks: Product, fit: Product, robot: Robot) -> str:
+    """Fit, robot, frame times, and the settings the episode states."""
+    return sha256_json(
+        {
+            "code": code_version("urdf", "flows/stages.py", "flows/actions.py", "flows/episode.py"),
+            "masks": masks.digest,
+            "fit": fit.digest,
+            "robot": robot_hash(robot),
+            "settings": job.settings(),
+        }
+    )
+
+
+def actions_stage(job: Job, masks: Path, fit: Path, out: Path) -> None:
+    """End-effector poses, gripper and actions from the fitted joints: the episode's table."""
+    from urdf.reference import end_effector_poses
+
+    assert job.robot is not None
+    robot = robot_of(job.robot)
+    trajectory = load_trajectory(fit)
+    frames = read_json(masks / "frames.json")
+    q = trajectory.q
+    count = len(q)
+    report("actions", 0, count)
+    known = np.flatnonzero(np.isfinite(q).all(1))
+    poses = end_effector_poses(robot, q)
+    opening, fraction, sigma = (np.full(count, np.nan) for _ in range(3))
+    if robot.gripper is not None:
+        opening[known] = robot.gripper.opening(q[known])
+        fraction[known] = robot.gripper.fraction(q[known])
+        sigma = abs(robot.gripper.scale) * trajectory.sigma[:, robot.gripper.joint]
+    episode = Episode(
+        robot=job.robot,
+        joint_names=trajectory.joint_names,
+        time_s=np.array(frames["time_s"], float),
+        q=q,
+        sigma=trajectory.sigma,
+        observable=trajectory.observable,
+        valid=trajectory.valid,
+        iou=trajectory.iou,
+        gripper_opening=opening,
+        gripper_open=fraction,
+        gripper_sigma=sigma,
+        ee=pose_vectors(poses),
+        actions=delta_actions(poses, fraction),
+        camera=trajectory.camera,
+        camera_sigma=trajectory.camera_sigma,
+        focal_sigma=trajectory.focal_sigma,
+        solved=trajectory.solved,
+        warnings=trajectory.warnings,
+        source={
+            "path": job.video,
+            "sha256": video_hash(job.video),
+            "frames": count,
+            **{name: frames[name] for name in ("fps", "width", "height")},
+        },
+        settings=job.settings(),
+        versions=versions(),
+    )
+    write_episode(episode, out)
+    report("actions", count, count)
+
+
+def versions() -> dict[str, str]:
+    """What the numbers were made with."""
+    names = ("urdfit", "torch", "numpy", "pin", "opencv-python-headless", "av")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def report_key(job: Job, masks: Product, episode: Product) -> str:
+    """Everything before, and the code that draws."""
+    return sha256_json({"code": code_version("flows"), "masks": masks.digest, "episode": episode.digest})
+
+
+def report_stage(job: Job, masks: Path, actions: Path, out: Path, seconds: dict[str, float]) -> None:
+    """Overlay video, HTML report and Rerun recording."""
+    from flows.overlay import write_overlay
+    from flows.recording import write_recording
+    from flows.report import pick_frames, write_report
+    from segmentation import MaskFolder
+
+    assert job.robot is not None
+    robot = robot_of(job.robot)
+    episode = replace(load_episode(actions), seconds=seconds)
+    folder = MaskFolder(masks / "masks")
+
+    def images() -> Iterator[np.ndarray]:
+        for frame in open_source(job.video, job.fps):
+            yield frame.image
+
+    kept = write_overlay(
+        out / "overlay.mp4",
+        episode,
+        robot,
+        images(),
+        folder,
+        keep=pick_frames(episode),
+        progress=lambda done: report("report: overlay", done, len(episode)),
+    )
+    write_recording(
+        out / "scene.rrd",
+        episode,
+        robot,
+        images(),
+        folder,
+        progress=lambda done: report("report: rerun", done, len(episode)),
+    )
+    write_report(out / "report.html", episode, robot, kept)
+
+
+def copy_products(folders: list[Path], out: Path) -> None:
+    """Copy what users want of stage folders into an episode folder; `episode.json` last, as the mark of completeness."""
+    names = ("masks", "trajectory.parquet", "overlay.mp4", "report.html", "scene.rrd", "episode.json")
+    for name in names:
+        for folder in folders:
+            if (folder / name).is_dir():
+                shutil.copytree(folder / name, out / name)
+            elif (folder / name).is_file():
+                shutil.copyfile(folder / name, out / name)
