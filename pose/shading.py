@@ -54,9 +54,16 @@ class Prop:
 
     def placed(self, T_base_prop: np.ndarray) -> Prop:
         """The same object elsewhere (its normals are not computed again)."""
-        moved = replace(self, T_base_prop=T_base_prop)
-        _keep(moved, _normals_of(self, self.vertices, self.faces, None, self.crease_degrees))
-        return moved
+        return self._changed(T_base_prop=T_base_prop)
+
+    def dressed(self, material: Material) -> Prop:
+        """The same object in another material (its normals are not computed again)."""
+        return self._changed(material=material)
+
+    def _changed(self, **change: Any) -> Prop:
+        changed = replace(self, **change)
+        _keep(changed, _normals_of(self, self.vertices, self.faces, None, self.crease_degrees))
+        return changed
 
 
 @dataclass(frozen=True)

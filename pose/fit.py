@@ -1,0 +1,363 @@
+"""From the masks of a clip to the camera, the joints of every frame, and what is known of their errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from pose.camera import Camera
+from pose.errors import FitError
+from pose.hypotheses import Hypothesis, KeyFrames, find
+from pose.kernel import make_model
+from pose.solver import Solution
+from pose.targets import MIN_SHARE, Targets, shrink
+from pose.tracking import COARSE, FINE, MIDDLE, PYRAMID, Frame, Tracker
+from pose.trajectory import Trajectory
+from pose.uncertainty import joint_scale, marginal, misfit, observable, prior_information
+from pose.smoothing import smooth
+from urdf import Robot, RobotMesh
+from urdf.meshes import decimate
+
+Progress = Callable[[str, int, int], None]
+UNKNOWNS = ("camera", "joints", "gripper", "focal")
+KEY_FRAMES = 8
+SCAN_WIDTH = 64
+SEARCH_FACES = 700
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The arguments of a fit, checked and resolved."""
+
+    robot: Robot
+    targets: Targets
+    camera: Camera
+    camera_free: bool
+    focal_free: bool
+    q: np.ndarray | None  # (T,n) known or start values, NaN where there is none
+    free: np.ndarray  # (n,)
+    solved: tuple[str, ...]
+    times: np.ndarray
+
+
+def fit_video(
+    robot: Robot,
+    masks: Sequence[Mapping[str, np.ndarray]],
+    *,
+    camera: Camera | None = None,
+    q: np.ndarray | None = None,
+    q0: np.ndarray | None = None,
+    solve: Sequence[str] | None = None,
+    times: np.ndarray | None = None,
+    fps: float = 30.0,
+    progress: Progress | None = None,
+    seed: int = 0,
+) -> Trajectory:
+    """Fit a robot to the masks of a clip.
+
+    What is not given is solved for; what is given is believed, unless `solve` names it: then it is a start.
+
+    Args:
+        robot: from `urdf.load_robot`.
+        masks: T mappings from part (robot, arm, gripper) to (H,W) masks, read one at a time: uint8 0/255, bool, or
+            float probabilities in 0..1.
+        camera: K and, where known, T_cam_base; None: centred principal point, focal length and pose unknown.
+        q: (T,n) joint values (rad, m) in the order of robot.joint_names, NaN where unknown.
+        q0: (n,) joints of the first frame, from which the others are tracked.
+        solve: any of camera, joints, gripper, focal; by default what was not given.
+        times: (T,) seconds; by default frame / fps.
+        progress: called with (stage, done, total).
+        seed: of the random search.
+
+    Returns:
+        The trajectory; frames without a robot have NaN joints and valid False.
+
+    Raises:
+        FitError: no usable mask, sizes or counts that do not match, or no pose that covers the masks.
+    """
+    say = progress or (lambda stage, done, total: None)
+    seconds: dict[str, float] = {}
+    clock = time.perf_counter()
+
+    def lap(stage: str) -> None:
+        nonlocal clock
+        now = time.perf_counter()
+        seconds[stage], clock = now - clock, now
+
+    rng = np.random.default_rng(seed)
+    problem = _prepare(robot, masks, camera, q, q0, solve, times, fps)
+    thumbnails = _scan(problem.targets, say)
+    seen = np.array([thumb is not None for thumb in thumbnails])
+    if not seen.any():
+        raise FitError("no frame's mask shows a robot (every mask is empty or only specks)")
+    lap("scan")
+    model = make_model(robot)
+    search_model = make_model(robot, _search_mesh(robot))
+    limits = robot.lower, robot.upper
+    warnings: list[str] = []
+    alternatives: list[dict] = []
+    camera_found = problem.camera
+    keys = _key_frames(thumbnails, KEY_FRAMES)
+    key = _keys(problem, keys, model, search_model, limits)
+    solution: Solution | None = None
+    if problem.camera_free or problem.focal_free or (problem.free.any() and problem.q is None):
+        solution, others = find(key, rng, lambda done, total: say("camera", done, total))
+        camera_found = problem.targets.camera(problem.camera, solution.view)
+        alternatives = _describe(others, solution)
+        lap("camera")
+    views = tuple(problem.targets.view(camera_found, level.width) for level in PYRAMID)
+    tracker = Tracker(
+        model, search_model, problem.targets.channels, views, PYRAMID, problem.free, limits, robot.rest
+    )  # fmt: skip
+    anchors = {} if solution is None else {keys[i]: solution.q[i] for i in range(len(keys))}
+    frames = _track(problem, tracker, anchors, seen, rng, say)
+    lap("track")
+    camera_covariance = np.zeros((7, 7))
+    if solution is not None and (problem.camera_free or problem.focal_free):
+        camera_covariance = _camera_covariance(problem, key, solution, limits)
+    trajectory = _finish(problem, frames, camera_found, camera_covariance, solution, limits)
+    lap("smooth")
+    warnings += _warnings(problem, trajectory)
+    return replace(trajectory, warnings=tuple(warnings), seconds=seconds, alternatives=tuple(alternatives))
+
+
+def _search_mesh(robot: Robot) -> RobotMesh:
+    return decimate(robot.mesh, SEARCH_FACES, np.array([part == "gripper" for part in robot.link_parts]))
+
+
+def _prepare(robot, masks, camera, q, q0, solve, times, fps) -> Problem:
+    targets = Targets(masks, camera)
+    count, joints = len(targets), len(robot.joint_names)
+    if q is not None:
+        q = np.array(q, float)
+        if q.shape != (count, joints):
+            raise FitError(
+                f"joints have shape {'x'.join(map(str, q.shape))}, expected {count} frames x {joints} joints "
+                f"({', '.join(robot.joint_names)})"
+            )
+    if q0 is not None:
+        q0 = np.array(q0, float)
+        if q0.shape != (joints,) or not np.isfinite(q0).all():
+            raise FitError(f"q0 must hold {joints} finite joint values ({', '.join(robot.joint_names)})")
+        q = np.full((count, joints), np.nan) if q is None else q
+        q[0] = q0
+    times = np.arange(count) / fps if times is None else np.asarray(times, float)
+    if times.shape != (count,) or (np.diff(times) <= 0).any():
+        raise FitError(f"times must be {count} increasing numbers of seconds")
+    if solve is None:
+        known = q is not None and np.isfinite(q).all(0)
+        free = np.ones(joints, bool) if q is None else ~np.asarray(known)
+        camera_free = camera is None or camera.T_cam_base is None
+        focal_free = camera is None
+    else:
+        wrong = sorted(set(solve) - set(UNKNOWNS))
+        if wrong:
+            raise FitError(f"cannot solve for {', '.join(wrong)}; choose from {', '.join(UNKNOWNS)}")
+        free = np.zeros(joints, bool)
+        free[robot.arm_joints] = "joints" in solve
+        free[robot.gripper_joints] = "gripper" in solve
+        camera_free, focal_free = "camera" in solve, "focal" in solve
+        if not camera_free and (camera is None or camera.T_cam_base is None):
+            raise FitError("the camera's pose is not given and not among what to solve for: add camera to --solve")
+        if not focal_free and camera is None:
+            raise FitError("the camera's K is not given and focal is not among what to solve for: add focal to --solve")
+        if q is None:
+            free[:] = True
+        elif np.isnan(q[:, ~free]).any():
+            raise FitError("the given joints hold NaN in a joint that is not solved for")
+    if camera is None:  # the focal length is only the centre of a search
+        camera = Camera.from_focal(targets.width, targets.height, 0.9 * max(targets.width, targets.height))
+    solved = tuple(
+        name for name, is_free in zip(
+            UNKNOWNS, (camera_free, free[robot.arm_joints].any(), free[robot.gripper_joints].any(), focal_free)
+        ) if is_free
+    )  # fmt: skip
+    if q is not None and not np.isfinite(q).any():
+        q = None
+    return Problem(robot, targets, camera, camera_free, focal_free, q, free, solved, times)
+
+
+def _scan(targets: Targets, say: Progress) -> list[np.ndarray | None]:
+    """A thumbnail (C,h,w) uint8 of every frame that shows a robot."""
+    out: list[np.ndarray | None] = []
+    for t in range(len(targets)):
+        target = targets.read(t, SCAN_WIDTH)
+        out.append((target * 255).astype(np.uint8) if target.max(0).mean() > MIN_SHARE else None)
+        say("scan", t + 1, len(targets))
+    return out
+
+
+def _key_frames(thumbnails: list[np.ndarray | None], count: int) -> list[int]:
+    """Frames that differ most from each other (farthest-point sampling), in order of time."""
+    index = [t for t, thumb in enumerate(thumbnails) if thumb is not None]
+    if len(index) > 400:  # enough to choose from
+        index = [index[i] for i in np.linspace(0, len(index) - 1, 400).astype(int)]
+    flat = np.stack([cv2.blur(thumbnails[t][0], (5, 5)).ravel() for t in index]).astype(np.float32)  # type: ignore[index]
+    area = flat.sum(1)
+    chosen = [int(np.argsort(area)[len(area) // 2])]
+    distance = np.linalg.norm(flat - flat[chosen[0]], axis=1)
+    while len(chosen) < min(count, len(index)):
+        nearest = int(np.argmax(distance))
+        if distance[nearest] <= 0:
+            break
+        chosen.append(nearest)
+        distance = np.minimum(distance, np.linalg.norm(flat - flat[nearest], axis=1))
+    return sorted(index[i] for i in chosen)
+
+
+def _keys(problem: Problem, keys: list[int], model, search_model, limits) -> KeyFrames:
+    fine = [problem.targets.read(t, FINE.width) for t in keys]
+    targets = tuple([shrink(target, level) for target in fine] for level in (COARSE, MIDDLE)) + (fine,)
+    pose = np.eye(4) if problem.camera.T_cam_base is None else problem.camera.T_cam_base
+    camera = replace(problem.camera, T_cam_base=pose)
+    K = tuple(problem.targets.view(camera, level.width).K for level in PYRAMID)
+    q = None
+    if problem.q is not None:
+        q = np.where(np.isfinite(problem.q[keys]), problem.q[keys], problem.robot.rest)
+        if not problem.free.all() or np.isfinite(problem.q[keys]).all():
+            q = q.copy()
+    return KeyFrames(
+        model, search_model, problem.targets.channels, PYRAMID, targets, K, not problem.focal_free,
+        problem.camera.T_cam_base, problem.camera_free, q, problem.free, limits, problem.robot.rest,
+    )  # fmt: skip
+
+
+def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], seen, rng, say: Progress):
+    """Fit every frame, outward in time from the frames whose joints are known."""
+    count = len(problem.targets)
+    frames: list[Frame | None] = [None] * count
+    targets = problem.targets
+    done = 0
+
+    def start_of(t: int) -> np.ndarray | None:
+        if t in anchors:
+            return anchors[t]
+        if problem.q is not None and np.isfinite(problem.q[t]).all():
+            return problem.q[t]
+        return None
+
+    def visit(t: int, previous: list[np.ndarray]) -> np.ndarray | None:
+        nonlocal done
+        done += 1
+        say("track", done, count)
+        if not seen[t]:
+            return None
+        target = targets.read(t, FINE.width)
+        own = start_of(t)
+        starts = ([own] if own is not None else []) + previous
+        if not problem.free.any():
+            assert own is not None
+            frames[t] = tracker.information(own, target)
+            return own
+        if not starts:
+            starts = tracker.search(tracker.rest, target, rng, 0.8)
+        q, overlap = tracker.fit(starts, target)
+        if overlap < 0.9 * _usual(frames) or len(starts) == 1 and own is not None and overlap < 0.9:
+            near = tracker.search(q, target, rng, 0.3) + tracker.search(starts[0], target, rng, 0.4)
+            other, value = tracker.fit(near, target)
+            if value > overlap + 0.01:
+                q = other
+        frames[t] = tracker.information(q, target)
+        return q
+
+    def sweep(order: range, previous: list[np.ndarray]) -> None:
+        for t in order:
+            q = visit(t, previous)
+            if q is not None:
+                previous = [q]
+
+    known = sorted(t for t in range(count) if seen[t] and start_of(t) is not None)
+    if not known:
+        sweep(range(count), [])
+        return frames
+    begin = known[0]
+    sweep(range(begin, count), [])
+    first = frames[begin]
+    sweep(range(begin - 1, -1, -1), [] if first is None else [first.q])
+    return frames
+
+
+def _usual(frames: list[Frame | None]) -> float:
+    values = [f.iou for f in frames if f is not None]
+    return float(np.median(values)) if values else 0.0
+
+
+def _camera_covariance(problem: Problem, key: KeyFrames, solution: Solution, limits) -> np.ndarray:
+    free = np.r_[key.camera_unknowns, np.tile(problem.free, len(solution.q))].astype(bool)
+    scale = max(
+        misfit(cost, target, key.levels[-1]) for cost, target in zip(solution.cost, key.targets[-1])
+    )  # fmt: skip
+    return scale * marginal(solution.H, 0, 7, free)
+
+
+def _finish(problem: Problem, frames, camera: Camera, camera_covariance, solution, limits) -> Trajectory:
+    """Smooth the joints over time and state their errors."""
+    robot, count, joints = problem.robot, len(frames), len(problem.robot.joint_names)
+    q, iou = np.full((count, joints), np.nan), np.zeros(count)
+    information = np.zeros((count, joints, joints))
+    spread = np.zeros((count, joints))  # what the camera's own error adds
+    free = np.flatnonzero(problem.free)
+    prior = prior_information(limits)
+    for t, frame in enumerate(frames):
+        if frame is None:
+            continue
+        q[t], iou[t] = frame.q, frame.iou
+        target = problem.targets.read(t, FINE.width)
+        H = frame.equations.H / misfit(frame.equations.cost, target, FINE)
+        information[t] = H[7:, 7:] + np.diag(prior)
+        if len(free) and camera_covariance.any():
+            gain = np.linalg.solve(information[t][np.ix_(free, free)], H[7:, :7][free])
+            spread[t, free] = np.sqrt(np.einsum("ij,jk,ik->i", gain, camera_covariance, gain).clip(0))
+    usual = float(np.median(iou[iou > 0])) if (iou > 0).any() else 0.0
+    explained = iou > max(0.3, 0.75 * usual)
+    sigma = np.zeros((count, joints))
+    if len(free):
+        used = np.where(explained[:, None], q[:, free], np.nan)
+        smoothed, deviation, _ = smooth(
+            used, information[:, free][:, :, free], problem.times, joint_scale(limits)[free]
+        )  # fmt: skip
+        for column, k in enumerate(free):
+            ok = np.isfinite(smoothed[:, column])
+            q[ok, k] = np.clip(smoothed[ok, column], limits[0][k], limits[1][k])
+            sigma[:, k] = np.where(ok, np.hypot(deviation[:, column], spread[:, k]), 1 / np.sqrt(prior[k]))
+    sigma[~np.isfinite(q)] = np.nan
+    valid = np.isfinite(q).all(1) & explained
+    return Trajectory(
+        robot.joint_names, q, sigma, observable(sigma, limits) & valid[:, None], iou, valid, camera,
+        np.sqrt(np.diag(camera_covariance)[:6].clip(0)), camera.focal * float(np.sqrt(max(0.0, camera_covariance[6, 6]))),
+        problem.solved,
+    )  # fmt: skip
+
+
+def _describe(others: list[Hypothesis], solution: Solution) -> list[dict]:
+    """Hypotheses that explain the masks within 0.03 of IoU but say something else."""
+    out = []
+    best = float(solution.iou.mean())
+    for h in others:
+        turn = np.rad2deg(np.arccos(np.clip((np.trace(h.T[:3, :3].T @ solution.view.T_cam_base[:3, :3]) - 1) / 2, -1, 1)))
+        joints = np.rad2deg(np.abs(h.q - solution.q).max())
+        if h.score > best - 0.03 and (turn > 5 or joints > 15):
+            out.append({"iou": round(h.score, 4), "camera_turned_deg": round(float(turn), 1), "q": h.q[0].tolist(),
+                        "T_cam_base": h.T.tolist()})  # fmt: skip
+    return out
+
+
+def _warnings(problem: Problem, trajectory: Trajectory) -> list[str]:
+    out = []
+    missing = int((~np.isfinite(trajectory.q).all(1)).sum())
+    bad = int((~trajectory.valid).sum()) - missing
+    if missing:
+        out.append(f"{missing} of {len(trajectory.q)} frames show no robot: their joints are NaN")
+    if bad:
+        out.append(f"{bad} frames are not explained by the fit (IoU far below the rest): flagged invalid")
+    for k, name in enumerate(trajectory.joint_names):
+        hidden = trajectory.valid & ~trajectory.observable[:, k]
+        if problem.free[k] and hidden.sum() > 0.5 * max(1, trajectory.valid.sum()):
+            out.append(f"{name} cannot be told from this view in {int(hidden.sum())} frames")
+    if trajectory.valid.any() and np.median(trajectory.iou[trajectory.valid]) < 0.7:
+        out.append("the fit explains the masks poorly (median IoU below 0.7): wrong robot, wrong masks, or a held object")
+    return out

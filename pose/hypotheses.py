@@ -1,0 +1,241 @@
+"""Camera, and joints where they are unknown, from a few key frames of a clip, with no guess from the user.
+
+Several hypotheses are kept alive: low-resolution breeding on one frame (`pose.start`), Levenberg-Marquardt on it,
+extension to the other key frames with the camera held, then all frames and the camera together. Mirror-like
+alternatives that no descent can reach are tried explicitly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from pose.errors import FitError
+from pose.kernel import Model
+from pose.solver import Level, Solution, Unknowns, View, solve
+from pose.start import Guesses, Search
+from pose.targets import shrink
+from pose.tracking import COARSE, FINE, MIDDLE, Tracker
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class KeyFrames:
+    """The key frames and what is known of them.
+
+    Attributes:
+        targets: per level of `levels`, F arrays (C,h,w).
+        K: per level (3,3) intrinsics; with `focal_known` False only the principal point holds.
+        T_cam_base: (4,4) start or known pose, or None.
+        q: (F,n) known joints or starts, or None; free: (n,) which of them are unknown.
+    """
+
+    model: Model
+    search_model: Model
+    channels: np.ndarray
+    levels: tuple[Level, ...]
+    targets: tuple[list[np.ndarray], ...]
+    K: tuple[np.ndarray, ...]
+    focal_known: bool
+    T_cam_base: np.ndarray | None
+    camera_free: bool
+    q: np.ndarray | None
+    free: np.ndarray
+    limits: tuple[np.ndarray, np.ndarray]
+    rest: np.ndarray
+
+    def view(self, level: int, K: np.ndarray, T: np.ndarray) -> View:
+        """A working view with the pose T and the focal length that K has at the coarsest level."""
+        h, w = self.targets[level][0].shape[1:]
+        out = self.K[level].copy()
+        out[0, 0] *= K[0, 0] / self.K[0][0, 0]
+        out[1, 1] *= K[1, 1] / self.K[0][1, 1]
+        return View(w, h, out, T)
+
+    @property
+    def camera_unknowns(self) -> np.ndarray:
+        """(7,) which camera parameters are free."""
+        return np.r_[np.full(6, self.camera_free), not self.focal_known]
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A camera (K at the coarsest level) with joints (F,n) for the key frames, IoU (F,)."""
+
+    K: np.ndarray
+    T: np.ndarray
+    q: np.ndarray
+    iou: np.ndarray
+
+    @property
+    def score(self) -> float:
+        return float(np.mean(self.iou))
+
+
+def find(key: KeyFrames, rng: np.random.Generator, report: Report, guesses: int = 20000) -> tuple[Solution, list[Hypothesis]]:
+    """The best solution on the finest level, and the hypotheses it beat (best first).
+
+    Raises:
+        FitError: no guess overlaps the masks.
+    """
+    if key.q is not None and not key.free.any():
+        pool = _with_joints(key, rng, report, guesses)
+    else:
+        pool = _without_joints(key, rng, report, guesses)
+    if not pool or pool[0].score < 0.2:
+        raise FitError("no pose of this robot covers the masks: check that --robot names the robot in the video")
+    pool = sorted((_bundle(key, one, 1) for one in pool[:3]), key=lambda h: -h.score)
+    pool = _alternatives(key, pool)
+    best = pool[0]
+    report(9, 10)
+    solution = _solve(key, best, len(key.levels) - 1, key.camera_unknowns, iterations=15)
+    report(10, 10)
+    return solution, pool[1:]
+
+
+def _solve(key: KeyFrames, h: Hypothesis, level: int, camera: np.ndarray, frames=None, iterations: int = 20) -> Solution:
+    index = list(range(len(h.q))) if frames is None else list(frames)
+    return solve(
+        key.model, h.q[index], key.view(level, h.K, h.T), [key.targets[level][f] for f in index], key.channels,
+        key.levels[level], Unknowns(camera, key.free), key.limits, iterations=iterations,
+        prior=(np.tile(key.rest, (len(index), 1)), _rest_information(key)),
+    )  # fmt: skip
+
+
+def _rest_information(key: KeyFrames) -> np.ndarray:
+    # A weak pull to the likely pose: it decides only what the masks leave open.
+    return 1 / np.maximum(0.5 * (key.limits[1] - key.limits[0]), 1e-3) ** 2
+
+
+def _taken(key: KeyFrames, h: Hypothesis, s: Solution, level: int, frames=None) -> Hypothesis:
+    """The hypothesis with a solution put in."""
+    K = key.K[0].copy()
+    K[0, 0] *= s.view.K[0, 0] / key.K[level][0, 0]
+    K[1, 1] *= s.view.K[1, 1] / key.K[level][1, 1]
+    q, iou = h.q.copy(), h.iou.copy()
+    index = slice(None) if frames is None else list(frames)
+    q[index], iou[index] = s.q, s.iou
+    return Hypothesis(K, s.view.T_cam_base, q, iou)
+
+
+def _bundle(key: KeyFrames, h: Hypothesis, level: int, iterations: int = 20) -> Hypothesis:
+    return _taken(key, h, _solve(key, h, level, key.camera_unknowns, iterations=iterations), level)
+
+
+def _search(key: KeyFrames, base: int) -> Search:
+    return Search(
+        key.search_model, np.stack(key.targets[0]), key.channels, key.limits, key.K[0], key.focal_known, key.rest,
+        q=key.q if not key.free.any() else None, T=None if key.camera_free else key.T_cam_base, base=base,
+    )  # fmt: skip
+
+
+def _with_joints(key: KeyFrames, rng, report: Report, guesses: int) -> list[Hypothesis]:
+    assert key.q is not None
+    frames = len(key.q)
+    if key.T_cam_base is not None:  # a start was given
+        return [_bundle(key, Hypothesis(key.K[0], key.T_cam_base, key.q, np.zeros(frames)), 0)]
+    base = _largest(key)
+    pool = _search(key, base).run(max(1500, guesses // frames), 12, rng)
+    report(2, 10)
+    found = []
+    for i in range(len(pool.q)):
+        found.append(_bundle(key, Hypothesis(pool.K[i], pool.T[i], key.q, np.zeros(frames)), 0))
+        report(2 + 6 * (i + 1) // len(pool.q), 10)
+    return sorted(found, key=lambda h: -h.score)
+
+
+def _without_joints(key: KeyFrames, rng, report: Report, guesses: int) -> list[Hypothesis]:
+    frames = len(key.targets[0])
+    base = _largest(key)
+    start = np.tile(key.rest, (frames, 1)) if key.q is None else key.q.copy()
+    search = _search(key, base)
+    if key.q is not None:
+        search = replace(search, rest=key.q[base])
+    pool: Guesses = search.run(guesses, 24, rng)
+    report(3, 10)
+    single = []
+    for i in range(len(pool.q)):
+        h = Hypothesis(pool.K[i], pool.T[i], start.copy(), np.zeros(frames))
+        h.q[base] = np.where(key.free, pool.q[i], start[base])
+        s = _solve(key, h, 0, key.camera_unknowns, [base], iterations=25)
+        single.append(_taken(key, h, s, 0, [base]))
+        report(3 + 2 * (i + 1) // len(pool.q), 10)
+    single.sort(key=lambda h: -h.iou[base])
+    whole = []
+    for i, h in enumerate(single[:8]):
+        whole.append(_bundle(key, _extend(key, h, base, rng), 0))
+        report(5 + 3 * (i + 1) // 8, 10)
+    return sorted(whole, key=lambda h: -h.score)
+
+
+def _extend(key: KeyFrames, h: Hypothesis, base: int, rng) -> Hypothesis:
+    """Joints of the other key frames, neighbour by neighbour, with the hypothesis' camera."""
+    q, iou = h.q.copy(), h.iou.copy()
+    tracker = Tracker(
+        key.model, key.search_model, key.channels, (key.view(0, h.K, h.T),), key.levels[:1], key.free, key.limits, key.rest
+    )  # fmt: skip
+    frames = len(q)
+    for f, neighbour in [(f, f - 1) for f in range(base + 1, frames)] + [(f, f + 1) for f in range(base - 1, -1, -1)]:
+        target = key.targets[0][f]
+        candidate, overlap = tracker.refine(q[neighbour], [target])
+        if overlap < iou[base] - 0.05:
+            for start in tracker.search(q[neighbour], target, rng, 0.6)[:3]:
+                other, value = tracker.refine(start, [target])
+                if value > overlap:
+                    candidate, overlap = other, value
+        q[f], iou[f] = candidate, overlap
+    return Hypothesis(h.K, h.T, q, iou)
+
+
+def _alternatives(key: KeyFrames, pool: list[Hypothesis]) -> list[Hypothesis]:
+    """Add what silhouettes hardly tell from the best hypothesis, refit; best first.
+
+    The base turned about the first joint's axis with that joint turned back, and half turns of the last joints.
+    """
+    best = pool[0]
+    tried = list(pool)
+    moving = [k for k in range(len(key.free)) if key.free[k]]
+    if not moving:
+        return tried
+    tree = key.model
+    turning = [k for k in moving if tree.kind[np.flatnonzero(tree.q_index == k)[0]] == 1]
+    if key.camera_free and turning:
+        first = turning[0]
+        link = int(np.flatnonzero(tree.q_index == first)[0])
+        if tree.parent[link] >= 0 and tree.parent[tree.parent[link]] < 0 and abs(tree.multiplier[link]) == 1:
+            axis = tree.origin[link][:3, :3] @ tree.axis[link] * tree.multiplier[link]
+            point = tree.origin[link][:3, 3]
+            for angle in np.deg2rad([-25.0, -12.0, 12.0, 25.0]):
+                turn = np.eye(4)
+                turn[:3, :3] = Rotation.from_rotvec(axis * angle).as_matrix()
+                turn[:3, 3] = point - turn[:3, :3] @ point
+                q = best.q.copy()
+                q[:, first] -= angle
+                if ((q >= key.limits[0]) & (q <= key.limits[1])).all():
+                    tried.append(_bundle(key, Hypothesis(best.K, best.T @ turn, q, best.iou), 1))
+    for k in turning[-1:]:
+        for angle in (-np.pi, np.pi):
+            q = best.q.copy()
+            q[:, k] += angle
+            inside = (q[:, k] >= key.limits[0][k]) & (q[:, k] <= key.limits[1][k])
+            if inside.mean() > 0.7:
+                tried.append(_bundle(key, replace(best, q=np.clip(q, *key.limits)), 1))
+    return sorted(tried, key=lambda h: -h.score)
+
+
+def _largest(key: KeyFrames) -> int:
+    """The frame that shows most of the robot, clear of the image border if possible."""
+
+    def rank(target: np.ndarray) -> tuple[int, float]:
+        m = target[0] > 0.5
+        cut = int(m[0].any()) + int(m[:, 0].any()) + int(m[:, -1].any()) + int(m[-1].any())
+        return -cut, float(m.sum())
+
+    return max(range(len(key.targets[0])), key=lambda f: rank(key.targets[0][f]))
+
+
+__all__ = ["COARSE", "FINE", "MIDDLE", "Hypothesis", "KeyFrames", "find", "shrink"]

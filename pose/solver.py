@@ -1,0 +1,261 @@
+"""Levenberg-Marquardt on blurred silhouettes: several frames, one camera, any subset of the unknowns free.
+
+The residual of a frame is blur(coverage of the model) - blur(mask), per channel. The blur lets a boundary feel a mask
+that it does not touch yet; its width, with the image size, shrinks from level to level. Residuals are weighted
+robustly (Geman-McClure), so that mask regions which no link explains lose their pull.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from pose.kernel import CAMERA_PARAMETERS, Model, coverage, coverage_jacobian, see
+
+# What the masks are believed to be worth, for priors and uncertainty (notes in `pose/uncertainty.py`):
+CONTOUR_NOISE = 1.0  # pixels at 640 pixels of image width
+CORRELATION = 15.0  # pixels along the contour between independent samples, at the same width
+
+
+@dataclass(frozen=True)
+class Level:
+    """One step of the coarse-to-fine schedule.
+
+    Attributes:
+        width: longest side of the working image in pixels.
+        blur: standard deviation of the blur in pixels of the working image.
+        robust: residual at which a pixel has lost 3/4 of its weight (a residual lies in -1..1).
+        samples: rendered samples along a pixel's side.
+    """
+
+    width: int
+    blur: float
+    robust: float = 1.0
+    samples: int = 2
+
+
+@dataclass(frozen=True)
+class View:
+    """The camera of a working image: intrinsics without skew or distortion."""
+
+    width: int
+    height: int
+    K: np.ndarray
+    T_cam_base: np.ndarray
+
+
+@dataclass(frozen=True)
+class Equations:
+    """Normal equations of one frame: cost + 2 g.d + d.H.d, all in units of the masks' variance."""
+
+    cost: float
+    H: np.ndarray
+    g: np.ndarray
+    iou: float
+
+
+def information(level: Level) -> float:
+    """Weight that makes a sum of squared residuals a squared Mahalanobis distance.
+
+    A boundary displaced by e pixels along a length ds leaves e^2 / (2 blur sqrt(pi)) ds of squared residual; one
+    independent measurement of standard deviation CONTOUR_NOISE comes every CORRELATION pixels.
+    """
+    unit = level.width / 640
+    return 2 * level.blur * np.sqrt(np.pi) / ((CONTOUR_NOISE * unit) ** 2 * CORRELATION * unit)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Soft intersection over union of two coverages in 0..1."""
+    either = float(np.maximum(a, b).sum())
+    return float(np.minimum(a, b).sum()) / either if either > 0 else 1.0
+
+
+def evaluate(
+    model: Model, q: np.ndarray, view: View, target: np.ndarray, channels: np.ndarray, level: Level,
+    pivot: np.ndarray | None = None,
+) -> Equations:  # fmt: skip
+    """Cost of one frame at joints q (n,), and with a pivot also its normal equations (7 + n parameters).
+
+    target (C,H,W) is the frame's masks at the working size, channels (C,2) what of arm, gripper each stands for.
+    """
+    K, scale = view.K, level.samples
+    face_id, inv_depth, T_cam_joint = see(model, q, view.T_cam_base, K, view.height, view.width, scale)
+    covered = coverage(face_id, model.face_part, channels, scale)
+    size = CAMERA_PARAMETERS + len(q)
+    y0, y1, x0, x1 = _window(np.maximum(covered, target), int(np.ceil(3 * level.blur)))
+    if y1 <= y0:
+        return Equations(0.0, np.zeros((size, size)), np.zeros(size), 0.0)
+    difference = (covered - target)[:, y0:y1, x0:x1].transpose(1, 2, 0)
+    residual = _blur(difference, level.blur)
+    c2 = level.robust**2
+    weight = information(level)
+    ratio = 1 / (1 + residual**2 / c2)
+    cost = weight * float((residual**2 * ratio).sum())
+    overlap = iou(covered, target)
+    if pivot is None:
+        return Equations(cost, np.zeros((size, size)), np.zeros(size), overlap)
+    J = coverage_jacobian(
+        model, face_id, inv_depth, T_cam_joint, K, pivot, channels, scale, (y0, y1, x0, x1), size
+    )  # fmt: skip
+    J = _blur(J.reshape(y1 - y0, x1 - x0, -1), level.blur).reshape(-1, size)
+    w = (ratio**2).reshape(-1, 1)
+    H = weight * (J.T @ (w * J)).astype(float)
+    g = weight * (J.T @ (w * residual.reshape(-1, 1)))[:, 0].astype(float)
+    return Equations(cost, H, g, overlap)
+
+
+def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    out = cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    return out.reshape(image.shape)
+
+
+def _window(image: np.ndarray, margin: int) -> tuple[int, int, int, int]:
+    used = image.max(0) > 0
+    rows, columns = np.flatnonzero(used.any(1)), np.flatnonzero(used.any(0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return (
+        max(0, int(rows[0]) - margin), min(used.shape[0], int(rows[-1]) + margin + 1),
+        max(0, int(columns[0]) - margin), min(used.shape[1], int(columns[-1]) + margin + 1),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Unknowns:
+    """What a solve may change: entries of camera (7: twist, log focal) and of the joints (n)."""
+
+    camera: np.ndarray
+    joints: np.ndarray
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where a solve ended: joints (F,n), the view, cost and IoU of each frame, H over [camera, q_0, q_1, ...]."""
+
+    q: np.ndarray
+    view: View
+    cost: np.ndarray
+    iou: np.ndarray
+    H: np.ndarray
+    pivot: np.ndarray
+
+
+def solve(
+    model: Model, q: np.ndarray, view: View, targets: Sequence[np.ndarray], channels: np.ndarray, level: Level,
+    unknowns: Unknowns, limits: tuple[np.ndarray, np.ndarray], *, iterations: int = 15,
+    prior: tuple[np.ndarray, np.ndarray] | None = None, tolerance: float = 1e-3,
+) -> Solution:  # fmt: skip
+    """Refine camera and joints on one level.
+
+    Args:
+        q: (F,n) start, one row a frame; targets: F arrays (C,H,W) at the view's size.
+        limits: lower and upper (n,).
+        prior: mean (F,n) and information (n,) or (F,n,n): a quadratic pull on the joints, in squared standard deviations.
+    """
+    q = np.array(q, float)
+    frames, joints = q.shape
+    free = np.r_[unknowns.camera, np.tile(unknowns.joints, frames)].astype(bool)
+    pivot = _pivot(model, q, view)
+    equations = _all(model, q, view, targets, channels, level, pivot)
+    damping = 1e-2
+    total = _total(equations, q, prior)
+    for _ in range(iterations):
+        H, g = _assemble(equations, q, prior)
+        # a joint at its limit that is pushed further out stays there
+        stuck = np.r_[
+            np.zeros(CAMERA_PARAMETERS, bool),
+            (((q <= limits[0]) & (g[CAMERA_PARAMETERS:].reshape(frames, joints) > 0))
+             | ((q >= limits[1]) & (g[CAMERA_PARAMETERS:].reshape(frames, joints) < 0))).ravel(),
+        ]  # fmt: skip
+        active = np.flatnonzero(free & ~stuck & (np.diag(H) > 1e-9))
+        if not len(active):
+            break
+        Ha, ga = H[np.ix_(active, active)], g[active]
+        improved = False
+        for _ in range(6):
+            A = Ha + damping * np.diag(np.diag(Ha))
+            step = np.zeros(len(g))
+            step[active] = -np.linalg.solve(A + 1e-9 * np.eye(len(active)), ga)
+            step *= min(1.0, 0.5 / max(1e-12, np.abs(np.delete(step, [3, 4, 5])).max()))
+            q_new = np.clip(q + step[CAMERA_PARAMETERS:].reshape(frames, joints), *limits)
+            q_new = np.where(unknowns.joints, q_new, q)
+            view_new = _move(view, step[:CAMERA_PARAMETERS], pivot)
+            trial = [evaluate(model, q_new[f], view_new, targets[f], channels, level) for f in range(frames)]
+            total_new = _total(trial, q_new, prior)
+            if total_new < total:
+                improved = True
+                break
+            damping *= 5
+        if not improved:
+            break
+        gain = (total - total_new) / max(total, 1e-12)
+        q, view, total = q_new, view_new, total_new
+        damping = max(1e-5, damping / 5)
+        pivot = _pivot(model, q, view)
+        equations = _all(model, q, view, targets, channels, level, pivot)
+        if gain < tolerance:
+            break
+    H, _ = _assemble(equations, q, prior)
+    return Solution(
+        q, view, np.array([e.cost for e in equations]), np.array([e.iou for e in equations]), H, pivot
+    )  # fmt: skip
+
+
+def _all(model, q, view, targets, channels, level, pivot) -> list[Equations]:
+    return [evaluate(model, row, view, target, channels, level, pivot) for row, target in zip(q, targets)]
+
+
+def _total(equations: list[Equations], q: np.ndarray, prior) -> float:
+    total = sum(e.cost for e in equations)
+    if prior is not None:
+        for f, information_f in enumerate(_prior_information(q, prior)):
+            d = q[f] - prior[0][f]
+            total += float(d @ information_f @ d)
+    return total
+
+
+def _prior_information(q: np.ndarray, prior) -> list[np.ndarray]:
+    return [np.diag(prior[1]) if prior[1].ndim == 1 else prior[1][f] for f in range(len(q))]
+
+
+def _assemble(equations: list[Equations], q: np.ndarray, prior) -> tuple[np.ndarray, np.ndarray]:
+    frames, joints = q.shape
+    c = CAMERA_PARAMETERS
+    H, g = np.zeros((c + frames * joints,) * 2), np.zeros(c + frames * joints)
+    for f, e in enumerate(equations):
+        s = slice(c + f * joints, c + (f + 1) * joints)
+        H[:c, :c] += e.H[:c, :c]
+        H[:c, s] += e.H[:c, c:]
+        H[s, :c] += e.H[c:, :c]
+        H[s, s] += e.H[c:, c:]
+        g[:c] += e.g[:c]
+        g[s] += e.g[c:]
+    if prior is not None:
+        for f, information_f in enumerate(_prior_information(q, prior)):
+            s = slice(c + f * joints, c + (f + 1) * joints)
+            H[s, s] += information_f
+            g[s] += information_f @ (q[f] - prior[0][f])
+    return H, g
+
+
+def _pivot(model: Model, q: np.ndarray, view: View) -> np.ndarray:
+    """A point of the camera frame in the middle of the robot: the mean of its joints."""
+    from pose.kernel import link_poses
+
+    points = [link_poses(model, row, view.T_cam_base)[0][:, :3, 3] for row in q]
+    return np.mean(np.concatenate(points), axis=0)
+
+
+def _move(view: View, step: np.ndarray, pivot: np.ndarray) -> View:
+    T = np.eye(4)
+    R = Rotation.from_rotvec(step[:3]).as_matrix()
+    T[:3, :3] = R
+    T[:3, 3] = pivot - R @ pivot + step[3:6]
+    K = view.K.copy()
+    K[0, 0] *= np.exp(step[6])
+    K[1, 1] *= np.exp(step[6])
+    return View(view.width, view.height, K, T @ view.T_cam_base)

@@ -1,0 +1,116 @@
+"""Masks as the fit wants them: one array of channels a frame, undistorted, at a working size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from pose.camera import Camera
+from pose.errors import FitError
+from pose.solver import Level, View
+
+PARTS = {"robot": (1.0, 1.0), "arm": (1.0, 0.0), "gripper": (0.0, 1.0)}
+MIN_SHARE = 5e-4  # of the image: a smaller mask is no robot
+
+
+class Targets:
+    """Random access to the masks of a clip, one frame in memory at a time.
+
+    Attributes:
+        channels: (C,2) float32, which of arm and gripper each channel covers; channel 0 is the robot when it can be.
+        width, height: full size of the masks.
+    """
+
+    def __init__(self, masks: Sequence[Mapping[str, np.ndarray]], camera: Camera | None):
+        """Raises FitError when there is no mask, a part is unknown, or the size differs from the camera's."""
+        if len(masks) == 0:
+            raise FitError("the clip has no masks: a fit needs one mask a frame")
+        first = masks[0]
+        unknown = sorted(set(first) - set(PARTS))
+        if unknown or not first:
+            raise FitError(f"masks have parts {sorted(first)}; expected some of robot, arm, gripper")
+        self._masks = masks
+        self.height, self.width = next(iter(first.values())).shape[:2]
+        if camera is not None and (camera.width, camera.height) != (self.width, self.height):
+            raise FitError(
+                f"masks are {self.width}x{self.height} pixels but the camera is for {camera.width}x{camera.height}; "
+                "give the camera of this video or rescale its K"
+            )
+        self._maps = None
+        if camera is not None and any(camera.distortion):
+            K = np.asarray(camera.K, float)
+            self._maps = cv2.initUndistortRectifyMap(
+                K, np.array(camera.distortion), np.eye(3), K, (self.width, self.height), cv2.CV_32FC1
+            )
+        # The union always counts; the gripper beside it says where on the union the arm ends.
+        if "robot" in first or {"arm", "gripper"} <= set(first):
+            self.names = ["robot"] + (["gripper"] if "gripper" in first else ["arm"] if "arm" in first else [])
+        else:
+            self.names = list(first)
+        self.channels = np.array([PARTS[name] for name in self.names], np.float32)
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def size(self, width: int) -> tuple[int, int]:
+        """(width, height) of the working image whose longest side is `width` pixels (never more than the masks have)."""
+        factor = min(1.0, width / max(self.width, self.height))
+        return max(8, round(self.width * factor)), max(8, round(self.height * factor))
+
+    def read(self, frame: int, width: int) -> np.ndarray:
+        """Masks (C,h,w) float32 in 0..1 of a frame.
+
+        Raises:
+            FitError: a frame's mask is missing or of another size.
+        """
+        parts = self._masks[frame]
+        planes = []
+        for name in self.names:
+            if name in parts:
+                plane = _unit(parts[name])
+            elif name == "robot":
+                plane = np.maximum(_unit(parts["arm"]), _unit(parts["gripper"]))
+            else:
+                raise FitError(f"frame {frame} has no {name} mask although frame 0 has one")
+            if plane.shape != (self.height, self.width):
+                raise FitError(
+                    f"the {name} mask of frame {frame} is {plane.shape[1]}x{plane.shape[0]} pixels, "
+                    f"frame 0 has {self.width}x{self.height}"
+                )
+            if self._maps is not None:
+                plane = cv2.remap(plane, *self._maps, cv2.INTER_LINEAR)
+            planes.append(cv2.resize(plane, self.size(width), interpolation=cv2.INTER_AREA))
+        return np.stack(planes)
+
+    def view(self, camera: Camera, width: int) -> View:
+        """The camera at the working size."""
+        w, h = self.size(width)
+        scaled = replace(camera, distortion=()).scaled(w / self.width, h / self.height)
+        return View(w, h, np.asarray(scaled.K, float), np.asarray(camera.T_cam_base, float))
+
+    def camera(self, camera: Camera, view: View) -> Camera:
+        """The full-size camera after a solve at a working size: new pose, and the focal lengths scaled alike."""
+        old = self.view(replace(camera, T_cam_base=view.T_cam_base), max(view.width, view.height)).K
+        K = np.array(camera.K, float)
+        K[0, 0] *= view.K[0, 0] / old[0, 0]
+        K[1, 1] *= view.K[1, 1] / old[1, 1]
+        return replace(camera, K=K, T_cam_base=view.T_cam_base)
+
+
+def shrink(target: np.ndarray, level: Level) -> np.ndarray:
+    """A finer target (C,H,W) resampled to a level's width."""
+    factor = min(1.0, level.width / max(target.shape[1:]))
+    size = max(8, round(target.shape[2] * factor)), max(8, round(target.shape[1] * factor))
+    return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in target])
+
+
+def _unit(mask: np.ndarray) -> np.ndarray:
+    mask = np.asarray(mask)
+    if mask.ndim != 2:
+        raise FitError(f"a mask must be (H,W), got shape {mask.shape}")
+    if mask.dtype == np.uint8 and mask.max(initial=0) > 1:
+        return (mask > 127).astype(np.float32)
+    return np.clip(mask.astype(np.float32), 0, 1)

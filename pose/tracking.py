@@ -1,0 +1,90 @@
+"""Joints frame by frame, with the camera known: follow the motion, and search again where the trail is lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pose.kernel import Model
+from pose.solver import Equations, Level, Unknowns, View, evaluate, solve
+from pose.start import Search
+from pose.targets import shrink
+
+COARSE = Level(80, 2.0, samples=2)
+MIDDLE = Level(160, 1.5, robust=0.7, samples=2)
+FINE = Level(400, 1.5, robust=0.5, samples=2)
+PYRAMID = (COARSE, MIDDLE, FINE)
+NO_CAMERA = np.zeros(7, bool)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One fitted frame: joints (n,), IoU at the finest level, its normal equations there."""
+
+    q: np.ndarray
+    iou: float
+    equations: Equations
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """What stays the same from frame to frame.
+
+    Attributes:
+        views: the camera at each level's size, coarse to fine.
+        free: (n,) joints that are unknown.
+        limits: lower and upper (n,).
+        search_model: a coarse mesh for searches; rest: (n,) likely joints.
+    """
+
+    model: Model
+    search_model: Model
+    channels: np.ndarray
+    views: tuple[View, ...]
+    levels: tuple[Level, ...]
+    free: np.ndarray
+    limits: tuple[np.ndarray, np.ndarray]
+    rest: np.ndarray
+
+    def pyramid(self, target: np.ndarray) -> list[np.ndarray]:
+        """The target (C,H,W) at every level's size."""
+        return [shrink(target, level) for level in self.levels[:-1]] + [target]
+
+    def refine(
+        self, q: np.ndarray, pyramid: list[np.ndarray], first: int = 0, stop: int | None = None, prior=None
+    ) -> tuple[np.ndarray, float]:
+        """Joints and IoU after Levenberg-Marquardt from q (n,) on levels first..stop-1."""
+        overlap = 0.0
+        for i in range(first, len(self.levels) if stop is None else stop):
+            solution = solve(
+                self.model, q[None], self.views[i], pyramid[i : i + 1], self.channels, self.levels[i],
+                Unknowns(NO_CAMERA, self.free), self.limits, prior=prior, iterations=25 if i == 0 else 12,
+            )  # fmt: skip
+            q, overlap = solution.q[0], float(solution.iou[0])
+        return q, overlap
+
+    def fit(self, starts: list[np.ndarray], target: np.ndarray, prior=None) -> tuple[np.ndarray, float]:
+        """The best of several starts: all at the coarse levels, the best one at the finest."""
+        pyramid = self.pyramid(target)
+        tried = [self.refine(q, pyramid, 0, len(self.levels) - 1, prior) for q in starts]
+        q, _ = max(tried, key=lambda one: one[1])
+        return self.refine(q, pyramid, len(self.levels) - 1, prior=prior)
+
+    def search(self, near: np.ndarray, target: np.ndarray, rng: np.random.Generator, spread: float) -> list[np.ndarray]:
+        """Joints worth a start, found by breeding low-resolution silhouettes around `near` (n,)."""
+        low = shrink(target, COARSE)
+        search = Search(
+            self.search_model, low[None], self.channels, self.limits, self.views[0].K, True, self.rest,
+            T=self.views[0].T_cam_base,
+        )  # fmt: skip
+        pool = search.around(near, 1500, spread, self.free, rng).best(100)
+        for step in (spread / 2, spread / 3, spread / 5):
+            pool = search.breed(pool, 10, step, rng, self.free).distinct(100, 0.05)
+        return list(pool.distinct(6, 0.2).q)
+
+    def information(self, q: np.ndarray, target: np.ndarray) -> Frame:
+        """The frame's normal equations at its joints, on the finest level."""
+        view = self.views[-1]
+        equations = evaluate(self.model, q, view, target, self.channels, self.levels[-1], np.zeros(3))
+        return Frame(q, equations.iou, equations)

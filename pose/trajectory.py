@@ -1,0 +1,45 @@
+"""What a fit returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pose.camera import Camera
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Camera and joints of a clip of T frames, with what is known of their errors.
+
+    Attributes:
+        joint_names: n actuated joints in URDF order.
+        q: (T,n) radians or metres; NaN where the frame shows no robot.
+        sigma: (T,n) standard deviation of q, given the masks' assumed noise and their misfit.
+        observable: (T,n) False where the view cannot tell the joint; its q is then a guess.
+        iou: (T,) overlap of the fitted silhouette with the robot mask.
+        valid: (T,) False where there is no robot or the fit does not explain the mask.
+        camera: intrinsics and T_cam_base.
+        camera_sigma: (6,) rotation (rad) and translation (m) of the camera about the robot's middle; zeros when known.
+        focal_sigma: pixels; 0 when known.
+        solved: which of camera, joints, gripper, focal were unknown.
+        warnings: one line each.
+        seconds: time per stage.
+        alternatives: other solutions that explain the masks nearly as well: {"what", "iou"} each.
+    """
+
+    joint_names: tuple[str, ...]
+    q: np.ndarray
+    sigma: np.ndarray
+    observable: np.ndarray
+    iou: np.ndarray
+    valid: np.ndarray
+    camera: Camera
+    camera_sigma: np.ndarray
+    focal_sigma: float
+    solved: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    alternatives: tuple[dict[str, Any], ...] = ()
