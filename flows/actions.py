@@ -8,9 +8,9 @@ An action of frame t has seven numbers:
           R[t+1] = Rz(yaw) @ Ry(pitch) @ Rx(roll) @ R[t]
     6     the gripper of frame t+1 as a fraction, 1 = open
 
-Bridge subtracts Euler angles instead; for the small turns between frames of an upright gripper the two agree to
-first order, but ours stays meaningful where Euler angles jump. The last frame has no successor: it holds still
-(zeros) and keeps its gripper. Whatever needs a frame in which no robot was found is NaN.
+Bridge subtracts Euler angles instead; for the small turns between frames of an upright gripper the two agree
+to first order, but ours stays meaningful where Euler angles jump. The last frame has no successor: it holds
+still (zeros) and keeps its gripper. Whatever needs a frame in which no robot was found is NaN.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def delta_actions(poses: np.ndarray, gripper: np.ndarray) -> np.ndarray:
 
 
 def integrate_actions(first: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """The poses (T,4,4) that actions (T,7) lead through from the first pose (4,4); inverse of `delta_actions`."""
+    """The poses (T,4,4) that actions (T,7) lead through from the first pose (4,4): undoes `delta_actions`."""
     poses = np.tile(np.asarray(first, float), (len(actions), 1, 1))
     for t in range(len(actions) - 1):
         poses[t + 1, :3, 3] = poses[t, :3, 3] + actions[t, :3]
@@ -59,7 +59,7 @@ def integrate_actions(first: np.ndarray, actions: np.ndarray) -> np.ndarray:
 def pose_vectors(poses: np.ndarray) -> np.ndarray:
     """Position and quaternion x y z w, (T,7), of poses (T,4,4); NaN where a pose is.
 
-    The quaternion's sign is chosen so that it does not jump from one frame to the next, and starts with w >= 0.
+    The quaternion's sign is chosen so that it does not jump between frames, and starts with w >= 0.
     """
     poses = np.asarray(poses, float)
     vectors = np.full((len(poses), 7), np.nan)

@@ -11,7 +11,7 @@ from pose.camera import Camera
 from pose.raster import inverse_depth, rasterize
 from urdf import Robot
 
-# Colour-blind safe (Okabe-Ito): orange arm, bluish green gripper; used in the overlay, the report and Rerun alike.
+# Colour-blind safe (Okabe-Ito): orange arm, bluish green gripper; in the overlay, the report and Rerun alike.
 PART_COLORS = {"arm": (230, 159, 0), "gripper": (0, 158, 115), "robot": (230, 159, 0)}
 CONTOUR_COLORS = {"arm": (255, 255, 255), "gripper": (120, 255, 210)}
 

@@ -1,4 +1,4 @@
-"""The episode: what one video tells about one robot, as arrays, and its `episode.json` and `trajectory.parquet`."""
+"""The episode: what one video tells about one robot, as arrays, and its two files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots of the report as SVG text that takes the page's own text colour, so it reads on light and dark alike."""
+"""Plots of the report as SVG that takes the page's own text colour, so it reads on light and dark alike."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-from matplotlib.figure import Figure  # noqa: E402  (the backend comes first)
-
-from flows.episode import Episode  # noqa: E402
+from flows.episode import Episode
 
 _INK = "#010203"  # stands for currentColor, which matplotlib does not know
 LINE, BAND, BAD = "#0072b2", "#56b4e9", "#d55e00"
 MAX_POINTS = 1500  # a curve's points beyond this are thinned out: nobody sees them
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",  # comes with matplotlib, so widths can be measured; the page sets its own
     "font.size": 9,

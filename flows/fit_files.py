@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,8 @@ ARRAYS = ("q", "sigma", "observable", "iou", "valid", "camera_sigma")
 def save_trajectory(trajectory: Trajectory, folder: Path) -> None:
     """Write `fit.npz` and `fit.json`; the alternatives the fit considered are left out."""
     with atomic_path(folder / "fit.npz") as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, **{name: np.asarray(getattr(trajectory, name)) for name in ARRAYS})
+        arrays: Any = {name: np.asarray(getattr(trajectory, name)) for name in ARRAYS}
+        np.savez(stream, **arrays)
     write_json(
         folder / "fit.json",
         {

@@ -84,8 +84,8 @@ def make_job(
         if (checked.width, checked.height) != (reader.width, reader.height):
             name = camera if isinstance(camera, str | Path) else "camera"
             raise CameraError(
-                f"{name}: is for {checked.width}x{checked.height} pixels, but {video} has {reader.width}x{reader.height}; "
-                "give the camera of this video (K scales with the picture)"
+                f"{name}: is for {checked.width}x{checked.height} pixels, but {video} has "
+                f"{reader.width}x{reader.height}; give the camera of this video (K scales with the picture)"
             )
     if masks is not None:
         MaskFolder(masks)
@@ -148,10 +148,10 @@ def parse_solve(solve: str | list[str] | tuple[str, ...] | None) -> tuple[str, .
 
 
 def load_joints(path: str | Path, robot: Robot, frames: int | None = None) -> np.ndarray:
-    """The rows of a q.json in the robot's joint order: (T,n) radians or metres, NaN for joints it does not name.
+    """The rows of a q.json in the robot's joint order: (T,n) rad or m, NaN for joints it does not name.
 
     Raises:
-        FlowError: no such file, unknown joint names, rows of another length, or another number of rows than frames.
+        FlowError: no such file, unknown joint names, or rows of another length or number.
     """
     data = read_json(path, "joint file")
     try:
@@ -171,7 +171,7 @@ def load_joints(path: str | Path, robot: Robot, frames: int | None = None) -> np
         )
     if frames is not None and len(rows) not in (1, frames):
         raise FlowError(
-            f"{path}: q has {len(rows)} rows, the video {frames} frames; give one row a frame, or a single row"
+            f"{path}: q has {len(rows)} rows, the video {frames} frames; give one row a frame, or one row"
         )
     q = np.full((len(rows), len(robot.joint_names)), np.nan)
     for column, name in enumerate(names):

@@ -1,7 +1,7 @@
 """The main job as a Prefect flow of four tasks, with retries and results kept across runs.
 
-Works offline on Prefect's embedded SQLite. A task's cache key is the hash of what its result depends on; its result
-is only the folder in the store where the files are, so that nothing large passes through Prefect.
+Works offline on Prefect's embedded SQLite. A task's cache key is the hash of what its result depends on; its
+result is only the folder in the store where the files are, so that nothing large passes through Prefect.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(cache_folder() / "prefect-results"))
 
-from prefect import flow, task  # noqa: E402  (the settings above must come first)
-from prefect.context import TaskRunContext  # noqa: E402
+from prefect import flow, task
+from prefect.context import TaskRunContext
 
 RETRIES = 2
 
@@ -108,7 +108,7 @@ def run_episode(
     fps: float | None = None,
     seed: int = 0,
 ) -> Path:
-    """From a video of a robot to an episode folder; see `flows.job.Job` for the arguments. Returns the folder."""
+    """From a video of a robot to an episode folder, which is returned; arguments as in `flows.job.Job`."""
     check_out(out)
     job = make_job(
         video,

@@ -1,4 +1,4 @@
-"""Progress bars: stages report (stage, done, total); who listens is set around the work, not passed through it."""
+"""Progress bars: stages report (stage, done, total); the listener is set around the work, not passed in."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def listening(listener: Report) -> Iterator[None]:
 
 @contextmanager
 def progress_bars(quiet: bool = False) -> Iterator[None]:
-    """Show one bar a stage on stderr, with frames/s and time left; nothing when quiet or not on a terminal."""
+    """One bar a stage on stderr, with frames/s and time left; nothing when quiet or not on a terminal."""
     if quiet or not sys.stderr.isatty():
         yield
         return

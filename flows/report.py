@@ -13,10 +13,10 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from flows.episode import Episode
-from flows.files import atomic_path
+from flows.evaluation import sliding_joints
 from flows.figures import gripper_figure, joint_figure, quality_figure
+from flows.files import atomic_path
 from urdf import Robot
-from urdf.robot import PRISMATIC
 
 PICTURES = 6
 PICTURE_WIDTH = 640
@@ -47,7 +47,7 @@ def render_report(episode: Episode, robot: Robot, pictures: Mapping[int, np.ndar
         name=Path(str(episode.source.get("path", "episode"))).name,
         quality=episode.quality,
         figures={
-            "joints": Markup(joint_figure(episode, _sliding(robot))),
+            "joints": Markup(joint_figure(episode, sliding_joints(robot))),
             "quality": Markup(quality_figure(episode)),
             "gripper": Markup(gripper_figure(episode)),
         },
@@ -77,17 +77,9 @@ def _jpeg(image: np.ndarray, quality: int = 85) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
-def _sliding(robot: Robot) -> list[bool]:
-    sliding = [False] * len(robot.joint_names)
-    for kind, column in zip(robot.tree.kind, robot.tree.q_index):
-        if kind == PRISMATIC and column >= 0:
-            sliding[column] = True
-    return sliding
-
-
 def _joint_rows(episode: Episode, robot: Robot) -> list[dict[str, Any]]:
     quality, rows = episode.quality, []
-    for i, (name, sliding) in enumerate(zip(episode.joint_names, _sliding(robot))):
+    for i, (name, sliding) in enumerate(zip(episode.joint_names, sliding_joints(robot))):
         factor, unit = (1000.0, "mm") if sliding else (float(np.rad2deg(1.0)), "°")
         q = episode.q[np.isfinite(episode.q[:, i]), i] * factor
         rows.append(

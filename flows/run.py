@@ -84,7 +84,7 @@ def run_job(job: Job, out: str | Path, runner: Runner = run_stage, *, report: bo
 
 
 def run_masks(job: Job, out: str | Path, parts: tuple[str, ...] = (), runner: Runner = run_stage) -> Path:
-    """Segment alone: put folders robot/, arm/, gripper/ of PNGs (or those in `parts`) into `out`; returns `out`.
+    """Segment alone: put folders robot/, arm/, gripper/ of PNGs (or those in `parts`) into `out`.
 
     Raises:
         FlowError: the segmenter does not give one of the parts, or `out` cannot be used.
@@ -126,7 +126,7 @@ def check_out(out: str | Path) -> Path:
 
 
 def publish(folders: list[Path], out: Path, seconds: dict[str, float]) -> None:
-    """Put an episode folder together beside `out` and swap it in; other files of an older episode folder stay."""
+    """Put an episode folder together beside `out` and swap it in; other files of an older one stay."""
     try:
         with atomic_folder(out) as temporary:
             _fill(folders, temporary, seconds)
@@ -198,7 +198,7 @@ def run_episode(
     fps: float | None = None,
     seed: int = 0,
 ) -> Path:
-    """From a video of a robot to an episode folder; see `flows.job.Job` for the arguments. Returns the folder."""
+    """From a video of a robot to an episode folder, which is returned; arguments as in `flows.job.Job`."""
     check_out(out)
     job = make_job(
         video,

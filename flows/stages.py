@@ -1,4 +1,4 @@
-"""The four stages of a run as plain functions: each reads files, fills a folder, and knows nothing of Prefect.
+"""The four stages of a run as plain functions: each reads files and fills a folder; no Prefect here.
 
     segment   video                    -> masks/{robot,arm,gripper}/00000.png, frames.json
     fit       masks, robot             -> fit.npz, fit.json
@@ -79,7 +79,8 @@ def segment_stage(job: Job, out: Path) -> None:
         best = f"the largest mask covers {max(areas):.2%} of the picture" if areas else "it has no frames"
         what = "with these masks" if job.masks is not None else f"by the weights {job.weights!r}"
         raise FlowError(
-            f"{job.video}: no robot found in any of {len(areas)} frames {what} ({best}); give masks with --masks, or other weights"
+            f"{job.video}: no robot found in any of {len(areas)} frames {what} ({best}); "
+            "give masks with --masks, or other weights"
         )
     write_json(
         out / "frames.json",
@@ -176,14 +177,16 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
     options: dict[str, Any] = {}
     if job.joints is not None:
         q = load_joints(job.joints, robot, count)
-        options["q" if len(q) == count and count > 1 else "q0"] = q if len(q) == count and count > 1 else q[0]
+        if len(q) == count:
+            options["q"] = q
+        else:
+            options["q0"] = np.where(np.isnan(q[0]), robot.rest, q[0])
     trajectory = fit_video(
         robot,
         MaskFolder(masks / "masks"),
-        size=(frames["height"], frames["width"]),
         camera=None if job.camera is None else Camera.from_dict(job.camera),
         solve=job.solve,
-        fps=frames["fps"],
+        times=np.array(frames["time_s"], float),
         seed=job.seed,
         progress=lambda stage, done, total: report(f"fit: {stage}", done, total),
         **options,
@@ -321,7 +324,7 @@ def report_stage(job: Job, masks: Path, actions: Path, out: Path, seconds: dict[
 
 
 def copy_products(folders: list[Path], out: Path) -> None:
-    """Copy what users want of stage folders into an episode folder; `episode.json` last, as the mark of completeness."""
+    """Copy what users want of stage folders into an episode folder; `episode.json` last, as the seal."""
     names = ("masks", "trajectory.parquet", "overlay.mp4", "report.html", "scene.rrd", "episode.json")
     for name in names:
         for folder in folders:

@@ -1,8 +1,8 @@
 """A store of stage results in the user's cache folder, addressed by what they were made from.
 
-A stage fills a folder; the folder's name is the stage's name and the hash of everything that went in (contents,
-settings, code). It is filled under a temporary name and renamed, and lists the hashes of its files, so that a killed
-run leaves nothing that could be taken for a result and a damaged entry is made again.
+A stage fills a folder; the folder's name is the stage's name and the hash of everything that went in
+(contents, settings, code). It is filled under a temporary name and renamed, and lists the hashes of its files.
+So a killed run leaves nothing that could be taken for a result, and a damaged entry is made again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def product_folder(stage: str, key: str) -> Path:
 
 
 def open_product(folder: str | Path) -> Product | None:
-    """The product in a folder, or None when it is absent, unfinished, or its files are not the ones written."""
+    """The product in a folder, or None when it is absent, unfinished, or not as it was written."""
     folder = Path(folder)
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

@@ -1,0 +1,256 @@
+"""The command line `urdfit`. Heavy modules are imported in the commands, so that --help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows import cli_tools
+
+app = typer.Typer(
+    name="urdfit",
+    help="From a video of a robot to its camera, joint angles, gripper opening and actions.",
+    epilog="Example: urdfit run clip.mp4 --robot panda --out episode",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+VideoArg = Annotated[
+    Path, typer.Argument(metavar="VIDEO", help="A video file, or a folder of images in natural order.")
+]
+RobotOpt = Annotated[
+    str,
+    typer.Option(
+        "--robot", "-r", metavar="R", help="A name (see `urdfit robots list`) or a URDF / xacro file."
+    ),
+]
+OutOpt = Annotated[
+    Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write; replaced as a whole.")
+]
+CameraOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--camera", metavar="FILE", help="cam.json with K and, where known, T_cam_base; else solved for."
+    ),
+]
+WeightsOpt = Annotated[
+    str, typer.Option("--weights", metavar="W", help="Segmenter: a name or a weights file.")
+]
+JointsOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--joints",
+        metavar="FILE",
+        help="q.json: a row a frame = known joints; a single row = those of the first frame.",
+    ),
+]
+SolveOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--solve", metavar="LIST", help="Any of camera,joints,gripper,focal. Default: what is not given."
+    ),
+]
+FpsOpt = Annotated[
+    float | None, typer.Option("--fps", min=0.01, help="Frames a second of a folder of images (default 30).")
+]
+SeedOpt = Annotated[
+    int, typer.Option("--seed", help="Of the random searches; the same seed gives the same result.")
+]
+NoPrefectOpt = Annotated[
+    bool, typer.Option("--no-prefect", help="Run the stages directly, not as a Prefect flow.")
+]
+QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no summary.")]
+
+
+def _episode_runner(no_prefect: bool) -> Any:
+    """`run_episode`: the Prefect flow, or the same without Prefect."""
+    if no_prefect:
+        from flows.run import run_episode
+
+        return run_episode
+    if not os.environ.get("URDFIT_DEBUG"):
+        os.environ.setdefault(
+            "PREFECT_LOGGING_LEVEL", "CRITICAL"
+        )  # our own bars and one-line errors say it all
+        os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
+    import flows
+
+    return flows.run_episode
+
+
+@app.command(epilog="Example: urdfit run clip.mp4 --robot panda --camera cam.json --out episode")
+def run(
+    video: VideoArg,
+    robot: RobotOpt,
+    out: OutOpt,
+    camera: CameraOpt = None,
+    weights: WeightsOpt = "default",
+    masks: Annotated[
+        Path | None, typer.Option("--masks", metavar="DIR", help="Masks to use instead of the segmenter's.")
+    ] = None,
+    joints: JointsOpt = None,
+    solve: SolveOpt = None,
+    fps: FpsOpt = None,
+    seed: SeedOpt = 0,
+    no_prefect: NoPrefectOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """The main job: segment the robot, fit camera and joints, derive actions, write a report."""
+    from flows.progress import progress_bars
+
+    with progress_bars(quiet):
+        folder = _episode_runner(no_prefect)(
+            video, robot, out, camera=camera, weights=weights, masks=masks, joints=joints, solve=solve,
+            fps=fps, seed=seed,
+        )  # fmt: skip
+    if not quiet:
+        cli_tools.show_episode(folder)
+
+
+@app.command(epilog="Example: urdfit segment clip.mp4 --out masks --part gripper")
+def segment(
+    video: VideoArg,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for robot/, arm/, gripper/.")
+    ],
+    part: Annotated[str, typer.Option("--part", help="robot, arm, gripper or all.")] = "all",
+    weights: WeightsOpt = "default",
+    fps: FpsOpt = None,
+    quiet: QuietOpt = False,
+) -> None:
+    """Masks of the robot: a PNG a frame and part, 255 where the robot is."""
+    from flows.errors import UsageError
+    from flows.job import make_job
+    from flows.progress import progress_bars
+    from flows.run import run_masks
+
+    if part not in ("robot", "arm", "gripper", "all"):
+        raise UsageError(f"--part {part}: expected robot, arm, gripper or all")
+    with progress_bars(quiet):
+        folder = run_masks(make_job(video, weights=weights, fps=fps), out, () if part == "all" else (part,))
+    if not quiet:
+        typer.echo(f"masks: {folder}")
+
+
+@app.command(epilog="Example: urdfit fit clip.mp4 --robot panda --masks masks --joints q.json --out episode")
+def fit(
+    video: VideoArg,
+    robot: RobotOpt,
+    masks: Annotated[
+        Path, typer.Option("--masks", metavar="DIR", help="Folder of masks, see `urdfit segment`.")
+    ],
+    out: OutOpt,
+    camera: CameraOpt = None,
+    joints: JointsOpt = None,
+    solve: SolveOpt = None,
+    fps: FpsOpt = None,
+    seed: SeedOpt = 0,
+    quiet: QuietOpt = False,
+) -> None:
+    """Camera, joints and actions from masks; an episode folder without overlay and report."""
+    from flows.job import make_job
+    from flows.progress import progress_bars
+    from flows.run import check_out, run_job
+
+    check_out(out)
+    with progress_bars(quiet):
+        job = make_job(
+            video, robot, camera=camera, masks=masks, joints=joints, solve=solve, fps=fps, seed=seed
+        )
+        folder = run_job(job, out, report=False)
+    if not quiet:
+        cli_tools.show_episode(folder)
+
+
+@app.command(epilog="Example: urdfit actions episode --out actions.csv --format csv --space ee")
+def actions(
+    episodes: Annotated[list[Path], typer.Argument(metavar="EPISODE...", help="Episode folders.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE|DIR", help="One file for all, or a folder with one each."),
+    ],
+    format: Annotated[str, typer.Option("--format", help="parquet or csv.")] = "parquet",
+    space: Annotated[
+        str, typer.Option("--space", help="ee: changes of the end effector's pose; joint: joint targets.")
+    ] = "ee",
+) -> None:
+    """Actions as a table: frame, time, seven numbers (ee) or the next frame's joints and gripper (joint)."""
+    from flows.action_tables import write_actions
+
+    for path in write_actions(episodes, out, format, space):
+        typer.echo(f"actions: {path}")
+
+
+@app.command(epilog="Example: urdfit demo --out demo")
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the sample and its episode.")
+    ] = Path("demo"),
+    no_prefect: NoPrefectOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Draw a sample episode, handle it like any video, and print the errors against its truth."""
+    from flows.demo import run_demo
+    from flows.progress import progress_bars
+
+    with progress_bars(quiet):
+        result = run_demo(out, _episode_runner(no_prefect))
+    cli_tools.show_demo(result)
+
+
+cli_tools.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 1 failed, 2 bad usage."""
+    try:
+        command = typer.main.get_command(app)
+        code = command.main(
+            list(sys.argv[1:] if arguments is None else arguments), "urdfit", standalone_mode=False
+        )
+        return code if isinstance(code, int) else 0
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except Exception as error:
+        if os.environ.get("URDFIT_DEBUG"):
+            raise
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    """One line on stderr for what a user can mend; anything else is a fault of ours and raised."""
+    if hasattr(error, "format_message"):  # typer's errors of usage, whichever click it brings along
+        return _fail(f"{error.format_message()} (see --help)", 2)
+    if type(error).__name__ == "Abort":
+        return _fail("interrupted", 130)
+    from flows.errors import UsageError, user_errors
+
+    if isinstance(error, UsageError):
+        return _fail(str(error), 2)
+    if isinstance(error, user_errors()):
+        return _fail(str(error), 1)
+    if isinstance(error, OSError) and error.strerror:
+        return _fail(f"{error.filename or 'system'}: {error.strerror}", 1)
+    if isinstance(error, MemoryError):
+        return _fail("not enough memory; close other programs or use a smaller video", 1)
+    raise error
+
+
+def _fail(message: str, code: int) -> int:
+    print("urdfit: error: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def entry() -> None:
+    """For `python -m flows.cli`."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

