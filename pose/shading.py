@@ -205,7 +205,7 @@ def _light_frame(direction: np.ndarray, points: np.ndarray) -> tuple[np.ndarray,
 
 
 def _robot_part(mesh: RobotMesh, poses: np.ndarray, look: Look | None) -> dict[str, np.ndarray]:
-    smooth = _normals_of(mesh, mesh.vertices, mesh.faces, mesh.vertex_link, 35.0)
+    smooth = _normals_of(mesh, mesh.vertices, mesh.faces, mesh.vertex_link, 45.0)
     R, t = poses[:, :3, :3].astype(np.float32), poses[:, :3, 3].astype(np.float32)
     points = np.einsum("vij,vj->vi", R[mesh.vertex_link], mesh.vertices) + t[mesh.vertex_link]
     normals = np.einsum("fij,fkj->fki", R[mesh.face_link], smooth)
@@ -302,11 +302,11 @@ def render_color(
     counts = np.cumsum([0] + [len(p["points"]) for p in parts])
     faces = np.concatenate([p["faces"] + n for p, n in zip(parts, counts)]).astype(np.int32)
     both = {
-        k: np.concatenate([p[k] for p in parts]).astype(np.float32)
-        for k in ("points", "local", "normals", "surface")
+        k: np.ascontiguousarray(np.concatenate([p[k] for p in parts]), np.float32)
+        for k in ("points", "local", "normals", "surface", "color")
     }
     points = both["points"]
-    color = np.concatenate([p["color"] for p in parts]).astype(np.float32) ** np.float32(2.2)
+    color = both["color"] ** np.float32(2.2)
     texture = np.concatenate([p["texture"] for p in parts]).astype(np.int32)
 
     cam = points @ T[:3, :3].T + T[:3, 3]
@@ -328,7 +328,7 @@ def render_color(
     norm = np.linalg.norm(directions, axis=1, keepdims=True)
     linear = shade(
         face_id, uv, inv_z, faces, points, both["local"], both["normals"], color, both["surface"], texture,
-        texels, textures, texture_size, plain_room() if surroundings is None else surroundings,
+        texels, textures, texture_size, np.ascontiguousarray(plain_room() if surroundings is None else surroundings, np.float32),
         (directions / norm).astype(np.float32),
         (np.array([light.color for light in lights]).reshape(-1, 3) * np.pi).astype(np.float32),
         np.array(shadows, np.float32).reshape(-1, SHADOW, SHADOW), np.array(frames, np.float32).reshape(-1, 3, 4),

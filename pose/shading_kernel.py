@@ -46,7 +46,7 @@ def corner_normals(face_normal, area, faces_of_vertex, first, faces, cos_crease)
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(cache=True, nogil=True, fastmath=True)
 def _sky(maps, level, x, y, z, channel):
     """Bilinear value of an octahedral map (levels,S,S,3) in direction (x,y,z)."""
     size = maps.shape[1]
@@ -63,7 +63,7 @@ def _sky(maps, level, x, y, z, channel):
     return top * (1 - ay) + low * ay
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(cache=True, nogil=True, fastmath=True)
 def _lit(shadow, frame, px, py, pz, radius, bias, angle):
     """Share of a directional light that reaches a point: five look-ups in its depth map, turned by `angle`."""
     size = shadow.shape[0]
@@ -81,7 +81,7 @@ def _lit(shadow, frame, px, py, pz, radius, bias, angle):
     return seen
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(cache=True, nogil=True, fastmath=True)
 def _texel(texels, start, height, width, x, y, linear, channel):
     """Repeating bilinear look-up in a texture stored in a flat (N,3) byte array, linear light."""
     x = (x - np.floor(x)) * width

@@ -1,0 +1,13 @@
+"""Errors that a user of this package can cause; each message is one line."""
+
+
+class VideoError(ValueError):
+    """A video file or folder of images that cannot be read."""
+
+
+class MaskError(ValueError):
+    """A mask folder that is empty, incomplete, or does not fit its video."""
+
+
+class WeightsError(ValueError):
+    """A segmenter that is unknown or a weights file that cannot be used."""

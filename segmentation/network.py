@@ -1,0 +1,141 @@
+"""The compact segmenter: EfficientNet-Lite0 features, a light U-Net on top, softmax over background, arm and gripper.
+
+Encoder: Tan and Le, "EfficientNet" (2019), Lite0 variant (no squeeze-excite, ReLU6), with TensorFlow's "same" padding
+so that the published ImageNet weights fit. 3.1 M parameters.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CLASSES = ("background", "arm", "gripper")
+STRIDE = 32  # images must be multiples of it
+STAGES = (  # repeats, kernel, stride, expansion, channels
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+SKIPS = (0, 1, 2, 4, 6)  # stages whose outputs have strides 2, 4, 8, 16, 32
+DECODER = (96, 64, 48, 32)  # channels at strides 16, 8, 4, 2
+
+
+class ConvNorm(nn.Module):
+    """Convolution with "same" padding, batch norm, and ReLU6 unless `active` is False."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, active: bool = True):
+        super().__init__()
+        # TensorFlow pads an even image by one less at the front when it strides by 2
+        self.pad = (kernel // 2 - 1, kernel // 2) * 2 if stride == 2 else None
+        padding = 0 if stride == 2 else kernel // 2
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
+        self.active = active
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pad is not None:
+            x = F.pad(x, self.pad)
+        x = self.norm(self.conv(x))
+        return F.relu6(x) if self.active else x
+
+    def fuse(self) -> None:
+        """Fold the batch norm into the convolution (evaluation only; the result is the same)."""
+        norm = self.norm
+        if isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None and norm.running_mean is not None:
+            gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+            self.conv.weight.data = self.conv.weight * gain[:, None, None, None]
+            self.conv.bias = nn.Parameter(norm.bias - norm.running_mean * gain)
+            self.norm = nn.Identity()
+
+
+class InvertedResidual(nn.Module):
+    """MobileNet's block: widen, filter each channel, narrow, add."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int):
+        super().__init__()
+        wide = inputs * expansion
+        self.expand = ConvNorm(inputs, wide) if expansion != 1 else nn.Identity()
+        self.depthwise = ConvNorm(wide, wide, kernel, stride, groups=wide)
+        self.project = ConvNorm(wide, outputs, active=False)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(self.depthwise(self.expand(x)))
+        return x + y if self.residual else y
+
+
+class Encoder(nn.Module):
+    """Features at strides 2, 4, 8, 16, 32 with 16, 24, 40, 112, 320 channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = ConvNorm(3, 32, 3, 2)
+        stages, inputs = [], 32
+        for repeats, kernel, stride, expansion, outputs in STAGES:
+            blocks = []
+            for i in range(repeats):
+                blocks.append(InvertedResidual(inputs, outputs, kernel, stride if i == 0 else 1, expansion))
+                inputs = outputs
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x, features = self.stem(x), []
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if i in SKIPS:
+                features.append(x)
+        return features
+
+
+class Separable(nn.Module):
+    """Depthwise 5x5 then pointwise convolution."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3):
+        super().__init__()
+        self.depthwise = ConvNorm(inputs, inputs, kernel, groups=inputs)
+        self.pointwise = ConvNorm(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(x))
+
+
+class RobotNet(nn.Module):
+    """Class scores (B,3,H,W) from images (B,3,H,W) float in 0..255 RGB; H and W multiples of 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = Encoder()
+        channels = [STAGES[i][4] for i in SKIPS]
+        self.context = ConvNorm(channels[-1], 128)
+        self.scene = nn.Linear(channels[-1], 128)  # the whole picture's say: is there a robot, of what colour
+        self.widen = Separable(128, 128, 5)
+        levels, inputs = [], 128
+        for skip, outputs in zip(reversed(channels[:-1]), DECODER):
+            levels.append(nn.Sequential(Separable(inputs + skip, outputs, 5), Separable(outputs, outputs)))
+            inputs = outputs
+        self.levels = nn.ModuleList(levels)
+        self.head = nn.Conv2d(inputs, len(CLASSES), 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.encoder((image - 127.0) / 128.0)
+        deepest = features.pop()
+        x = self.widen(self.context(deepest) + self.scene(deepest.mean((2, 3)))[:, :, None, None])
+        for level in self.levels:
+            skip = features.pop()
+            x = F.interpolate(x, size=skip.shape[2:], mode="nearest")
+            x = level(torch.cat([x, skip], 1))
+        return F.interpolate(self.head(x), size=image.shape[2:], mode="bilinear", align_corners=False)
+
+    def fuse(self) -> RobotNet:
+        """Fold every batch norm into its convolution, for inference."""
+        with torch.no_grad():
+            for module in list(self.modules()):
+                if isinstance(module, ConvNorm):
+                    module.fuse()
+        return self

@@ -1,0 +1,1 @@
+"""Training of the default segmenter on renderings: `python -m segmentation.training --help`."""

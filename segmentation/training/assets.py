@@ -1,0 +1,187 @@
+"""What scenes are made of: photos, textures, panoramas, object meshes, robots. All paths come from the caller."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
+import cv2
+import trimesh
+
+from pose.props import box, cylinder, poster, revolve, tube
+from pose.shading import Material, Prop, surroundings
+from urdf import Robot, load_robot
+
+IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+ROBOT_FACES = 20_000
+
+
+def files_under(folders: Sequence[Path], suffixes: set[str]) -> list[Path]:
+    """Files with one of the suffixes in the folders, in a fixed order."""
+    found = [p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in suffixes]
+    return sorted(found, key=str)
+
+
+@dataclass
+class Assets:
+    """Loaded once, sampled often. `photos` and `textures` are RGB uint8, `skies` maps for the renderer."""
+
+    photos: list[np.ndarray]
+    textures: list[np.ndarray]
+    panoramas: list[np.ndarray]  # linear float32 (h,w,3)
+    objects: list[Prop]
+    robots: list[Robot]
+    weights: np.ndarray
+
+    @cached_property
+    def skies(self) -> list[np.ndarray]:
+        """Every panorama in four directions, scaled to a mean of 0.5."""
+        return [surroundings(p / max(float(p.mean()), 1e-4) * 0.5, t) for p in self.panoramas for t in (0, 1.6, 3.1, 4.7)]
+
+
+def load_assets(
+    photos: Sequence[Path], textures: Sequence[Path], hdris: Sequence[Path], objects: Sequence[Path], robots: Sequence[str],
+) -> Assets:  # fmt: skip
+    """Read everything under the given folders; a robot is a `load_robot` name or path, optionally `=weight` behind it."""
+    surfaces = [_shrink(cv2.imread(str(p)), 512) for p in files_under(textures, IMAGES)]
+    sky = []
+    for path in files_under(hdris, {".exr", ".hdr"}):
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if image is not None:
+            sky.append(np.clip(np.nan_to_num(image[..., 2::-1].astype(np.float32)), 0, 60))
+    named = [spec.rsplit("=", 1) if "=" in spec else [spec, "1"] for spec in robots]
+    weights = np.array([float(w) for _, w in named])
+    things = []
+    for path in files_under(objects, {".obj", ".stl"}):
+        prop = _object(path)
+        if prop is not None:
+            things.append(prop)
+    return Assets(
+        load_photos(photos),
+        [s for s in surfaces if s is not None],
+        sky,
+        things,
+        [load_robot(name, mesh_faces=ROBOT_FACES) for name, _ in named],
+        weights / weights.sum() if len(weights) else weights,
+    )
+
+
+def load_photos(folders: Sequence[Path]) -> list[np.ndarray]:
+    """RGB uint8 pictures under the folders, at most 1100 pixels long."""
+    pictures = [_shrink(cv2.imread(str(p)), 1100) for p in files_under(folders, IMAGES)]
+    return [p for p in pictures if p is not None]
+
+
+def _shrink(image: np.ndarray | None, longest: int) -> np.ndarray | None:
+    if image is None:
+        return None
+    scale = min(1.0, longest / max(image.shape[:2]))
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    return np.ascontiguousarray(small[..., ::-1])
+
+
+def _object(path: Path) -> Prop | None:
+    """A mesh file as a prop about its centre, longest side 1, at most 3,000 triangles."""
+    try:
+        mesh = trimesh.load(path, force="mesh", skip_materials=True)
+        if len(mesh.faces) > 3000:
+            mesh = mesh.simplify_quadric_decimation(face_count=3000)
+        size = float(np.ptp(mesh.vertices, axis=0).max())
+        if len(mesh.faces) < 4 or not size > 0:
+            return None
+        vertices = (mesh.vertices - (mesh.vertices.max(0) + mesh.vertices.min(0)) / 2) / size
+        return Prop(vertices.astype(np.float32), np.asarray(mesh.faces, np.int32))
+    except Exception:  # a broken file among hundreds is no reason to stop
+        return None
+
+
+def blob(rng: np.random.Generator) -> Prop:
+    """A crumpled thing of longest side 1: a bag, a cloth, a toy."""
+    ball = trimesh.creation.icosphere(subdivisions=3)
+    v = ball.vertices.copy()
+    for _ in range(6):
+        d = rng.standard_normal((1, 3)) * rng.uniform(1, 6)
+        v *= 1 + rng.uniform(0.03, 0.25) * np.sin(v @ d.T + rng.uniform(0, 6))
+    v *= rng.uniform(0.3, 1, 3)
+    v -= (v.max(0) + v.min(0)) / 2
+    return Prop((v / np.ptp(v, axis=0).max()).astype(np.float32), np.asarray(ball.faces, np.int32))
+
+
+def random_material(rng: np.random.Generator, assets: Assets, printed: float = 0.5) -> Material:
+    """Colour, gloss, and often a texture: a material photo, a piece of a photo, or printed blocks."""
+    grey = np.full(3, rng.uniform(0.02, 0.95))
+    color = np.clip(grey + (rng.uniform(0.02, 0.95, 3) - grey) * rng.choice([0.1, 0.4, 1.0]), 0, 1)
+    texture, draw = None, rng.random()
+    if draw < printed:
+        kind = rng.random()
+        if kind < 0.3 and assets.textures:
+            texture = assets.textures[rng.integers(len(assets.textures))]
+        elif kind < 0.75 and assets.photos:
+            photo = assets.photos[rng.integers(len(assets.photos))]
+            n = min(256, *photo.shape[:2])
+            y, x = rng.integers(photo.shape[0] - n + 1), rng.integers(photo.shape[1] - n + 1)
+            texture = photo[y : y + n, x : x + n]
+        else:
+            texture = poster(rng, 192)
+        color = np.ones(3) if rng.random() < 0.6 else np.minimum(color + 0.4, 1)
+    metal = float(rng.random() < 0.12)
+    return Material(tuple(color), rng.uniform(0.1, 0.95), metal, texture, rng.uniform(0.2, 1.2))
+
+
+def random_object(rng: np.random.Generator, assets: Assets) -> Prop:
+    """Something of longest side about 1, about its centre, with a random material."""
+    material, kind = random_material(rng, assets), rng.random()
+    if kind < 0.45 and assets.objects:
+        prop = assets.objects[rng.integers(len(assets.objects))]
+        return prop.dressed(material)
+    if kind < 0.6:
+        return blob(rng).dressed(material)
+    if kind < 0.75:
+        return box(tuple(rng.uniform(0.15, 1, 3)), material)
+    if kind < 0.95:  # cups, bottles, bowls, lamps: a random profile
+        n = rng.integers(3, 9)
+        radius = np.abs(0.28 + 0.12 * np.cumsum(rng.standard_normal(n)) / np.sqrt(n)).clip(0.04, 0.5)
+        profile = np.column_stack([np.r_[1e-4, radius, 1e-4], np.r_[0, np.linspace(0, 1, n), 1] - 0.5])
+        return revolve(profile, material)
+    return tube(np.cumsum(rng.standard_normal((24, 3)) * 0.08, 0), rng.uniform(0.005, 0.03), material)
+
+
+def furniture(rng: np.random.Generator, assets: Assets) -> list[Prop]:
+    """A chair, a stand, a shelf or a pipe frame: thin parts and joints that are no robot. Metres, standing at z = 0."""
+    material = random_material(rng, assets, 0.15)
+    kind, parts = rng.random(), []
+    if kind < 0.35:  # office chair
+        parts.append(cylinder(0.03, 0.45, material))
+        seat = random_material(rng, assets, 0.3)
+        parts.append(box((0.48, 0.48, 0.08), seat, (0, 0, 0.48)))
+        parts.append(box((0.06, 0.44, 0.5), seat, (-0.24, 0, 0.8)))
+        for a in np.arange(5) * 1.2566:
+            path = np.array([[0, 0, 0.1], [0.15 * np.cos(a), 0.15 * np.sin(a), 0.07], [0.3 * np.cos(a), 0.3 * np.sin(a), 0.04]])
+            parts.append(tube(path, 0.022, material))
+    elif kind < 0.6:  # lamp or camera arm
+        knots = np.cumsum(np.r_[[[0, 0, 0]], rng.standard_normal((4, 3)) * 0.18 + [0, 0, 0.16]], 0)
+        for a, b in zip(knots[:-1], knots[1:]):
+            parts.append(tube(np.linspace(a, b, 4), rng.uniform(0.008, 0.018), material))
+        parts.append(box(tuple(rng.uniform(0.04, 0.2, 3)), random_material(rng, assets), tuple(knots[-1])))
+    elif kind < 0.8:  # shelf with things
+        for z in np.arange(4) * 0.38:
+            parts.append(box((0.35, 1.0, 0.025), material, (0, 0, z)))
+            for y in rng.uniform(-0.45, 0.45, 3):
+                size = rng.uniform(0.06, 0.3, 3)
+                parts.append(box(tuple(size), random_material(rng, assets), (0, y, z + size[2] / 2)))
+        for y in (-0.5, 0.5):
+            parts.append(box((0.35, 0.025, 1.2), material, (0, y, 0.58)))
+    else:  # profile frame
+        a, b, h = rng.uniform(0.4, 1.6, 3)
+        r = rng.uniform(0.015, 0.03)
+        for x, y in ((0, 0), (a, 0), (0, b), (a, b)):
+            parts.append(box((2 * r, 2 * r, h), material, (x, y, h / 2)))
+        parts.append(box((a, 2 * r, 2 * r), material, (a / 2, 0, h)))
+        parts.append(box((2 * r, b, 2 * r), material, (0, b / 2, h)))
+    return parts
