@@ -34,7 +34,7 @@ _STYLE: Any = {
 }
 
 
-def joint_figure(episode: Episode, sliding: Sequence[bool]) -> str:
+def joint_figure(episode: Episode, sliding: Sequence[bool] | np.ndarray) -> str:
     """One small plot a joint: the angle in degrees (sliding joints: millimetres) with a band of 2 sigma."""
     count = len(episode.joint_names)
     columns = 2 if count > 1 else 1

@@ -1,7 +1,7 @@
 """A store of stage results in the user's cache folder, addressed by what they were made from.
 
 A stage fills a folder; the folder's name is the stage's name and the hash of everything that went in
-(contents, settings, code). It is filled under a temporary name and renamed, and lists the hashes of its files.
+(contents, settings, code). It is filled under a temporary name and renamed, and lists its files' hashes.
 So a killed run leaves nothing that could be taken for a result, and a damaged entry is made again.
 """
 
