@@ -95,14 +95,15 @@ def fit_video(
     if not seen.any():
         raise FitError("no frame's mask shows a robot (every mask is empty or only specks)")
     lap("scan")
-    model = make_model(robot)
+    # the boundary's last pixel needs a finer mesh than finding the robot does
+    models = (make_model(robot), make_model(robot), make_model(robot, robot.display_mesh))
     search_model = make_model(robot, _search_mesh(robot))
     limits = robot.lower, robot.upper
     warnings: list[str] = []
     alternatives: list[dict] = []
     camera_found = problem.camera
     keys = _key_frames(thumbnails, KEY_FRAMES)
-    key = _keys(problem, keys, model, search_model, limits)
+    key = _keys(problem, keys, models, search_model, limits)
     solution: Solution | None = None
     if problem.camera_free or problem.focal_free or (problem.free.any() and problem.q is None):
         solution, others = find(key, rng, lambda done, total: say("camera", done, total))
@@ -111,10 +112,11 @@ def fit_video(
         lap("camera")
     views = tuple(problem.targets.view(camera_found, level.width) for level in PYRAMID)
     tracker = Tracker(
-        model, search_model, problem.targets.channels, views, PYRAMID, problem.free, limits, robot.rest
+        models, search_model, problem.targets.channels, views, PYRAMID, problem.free, limits, robot.rest
     )  # fmt: skip
     anchors = {} if solution is None else {keys[i]: solution.q[i] for i in range(len(keys))}
-    frames = _track(problem, tracker, anchors, seen, rng, say)
+    pivot = np.zeros(3) if solution is None else solution.pivot
+    frames = _track(problem, tracker, anchors, seen, rng, say, pivot)
     lap("track")
     camera_covariance = np.zeros((7, 7))
     if solution is not None and (problem.camera_free or problem.focal_free):
@@ -209,7 +211,7 @@ def _key_frames(thumbnails: list[np.ndarray | None], count: int) -> list[int]:
     return sorted(index[i] for i in chosen)
 
 
-def _keys(problem: Problem, keys: list[int], model, search_model, limits) -> KeyFrames:
+def _keys(problem: Problem, keys: list[int], models, search_model, limits) -> KeyFrames:
     fine = [problem.targets.read(t, FINE.width) for t in keys]
     targets = tuple([shrink(target, level) for target in fine] for level in (COARSE, MIDDLE)) + (fine,)
     pose = np.eye(4) if problem.camera.T_cam_base is None else problem.camera.T_cam_base
@@ -221,12 +223,12 @@ def _keys(problem: Problem, keys: list[int], model, search_model, limits) -> Key
         if not problem.free.all() or np.isfinite(problem.q[keys]).all():
             q = q.copy()
     return KeyFrames(
-        model, search_model, problem.targets.channels, PYRAMID, targets, K, not problem.focal_free,
+        models, search_model, problem.targets.channels, PYRAMID, targets, K, not problem.focal_free,
         problem.camera.T_cam_base, problem.camera_free, q, problem.free, limits, problem.robot.rest,
     )  # fmt: skip
 
 
-def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], seen, rng, say: Progress):
+def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], seen, rng, say: Progress, pivot):
     """Fit every frame, outward in time from the frames whose joints are known."""
     count = len(problem.targets)
     frames: list[Frame | None] = [None] * count
@@ -251,17 +253,18 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
         starts = ([own] if own is not None else []) + previous
         if not problem.free.any():
             assert own is not None
-            frames[t] = tracker.information(own, target)
+            frames[t] = tracker.information(own, target, pivot)
             return own
         if not starts:
             starts = tracker.search(tracker.rest, target, rng, 0.8)
-        q, overlap = tracker.fit(starts, target)
-        if overlap < 0.9 * _usual(frames) or len(starts) == 1 and own is not None and overlap < 0.9:
-            near = tracker.search(q, target, rng, 0.3) + tracker.search(starts[0], target, rng, 0.4)
-            other, value = tracker.fit(near, target)
-            if value > overlap + 0.01:
+        near = starts[0] if own is not None or previous else None
+        q, overlap = tracker.fit(starts, target, near)
+        if overlap < 0.95 * _usual(frames) or frames.count(None) == count:
+            again = tracker.search(q, target, rng, 0.3) + tracker.search(starts[0], target, rng, 0.4)
+            other, value = tracker.fit(again, target, near)
+            if value > overlap:
                 q = other
-        frames[t] = tracker.information(q, target)
+        frames[t] = tracker.information(q, target, pivot)
         return q
 
     def sweep(order: range, previous: list[np.ndarray]) -> None:
@@ -302,15 +305,17 @@ def _finish(problem: Problem, frames, camera: Camera, camera_covariance, solutio
     spread = np.zeros((count, joints))  # what the camera's own error adds
     free = np.flatnonzero(problem.free)
     prior = prior_information(limits)
+    # a joint's limits are known once, not once a frame
+    ridge = np.diag(prior) / max(1, sum(frame is not None for frame in frames))
     for t, frame in enumerate(frames):
         if frame is None:
             continue
         q[t], iou[t] = frame.q, frame.iou
         target = problem.targets.read(t, FINE.width)
         H = frame.equations.H / misfit(frame.equations.cost, target, FINE)
-        information[t] = H[7:, 7:] + np.diag(prior)
+        information[t] = H[7:, 7:] + ridge
         if len(free) and camera_covariance.any():
-            gain = np.linalg.solve(information[t][np.ix_(free, free)], H[7:, :7][free])
+            gain = np.linalg.solve((H[7:, 7:] + np.diag(prior))[np.ix_(free, free)], H[7:, :7][free])
             spread[t, free] = np.sqrt(np.einsum("ij,jk,ik->i", gain, camera_covariance, gain).clip(0))
     usual = float(np.median(iou[iou > 0])) if (iou > 0).any() else 0.0
     explained = iou > max(0.3, 0.75 * usual)
@@ -318,12 +323,13 @@ def _finish(problem: Problem, frames, camera: Camera, camera_covariance, solutio
     if len(free):
         used = np.where(explained[:, None], q[:, free], np.nan)
         smoothed, deviation, _ = smooth(
-            used, information[:, free][:, :, free], problem.times, joint_scale(limits)[free]
+            used, information[:, free][:, :, free], problem.times, _liveliness(robot, limits)[free]
         )  # fmt: skip
         for column, k in enumerate(free):
             ok = np.isfinite(smoothed[:, column])
             q[ok, k] = np.clip(smoothed[ok, column], limits[0][k], limits[1][k])
-            sigma[:, k] = np.where(ok, np.hypot(deviation[:, column], spread[:, k]), 1 / np.sqrt(prior[k]))
+            widest = 1 / np.sqrt(prior[k])
+            sigma[:, k] = np.where(ok, np.minimum(np.hypot(deviation[:, column], spread[:, k]), widest), widest)
     sigma[~np.isfinite(q)] = np.nan
     valid = np.isfinite(q).all(1) & explained
     return Trajectory(
@@ -331,6 +337,13 @@ def _finish(problem: Problem, frames, camera: Camera, camera_covariance, solutio
         np.sqrt(np.diag(camera_covariance)[:6].clip(0)), camera.focal * float(np.sqrt(max(0.0, camera_covariance[6, 6]))),
         problem.solved,
     )  # fmt: skip
+
+
+def _liveliness(robot: Robot, limits) -> np.ndarray:
+    """(n,) unit of acceleration of each joint; grippers snap open and shut."""
+    scale = joint_scale(limits)
+    scale[robot.gripper_joints] *= 10
+    return scale
 
 
 def _describe(others: list[Hypothesis], solution: Solution) -> list[dict]:

@@ -28,13 +28,13 @@ class KeyFrames:
     """The key frames and what is known of them.
 
     Attributes:
-        targets: per level of `levels`, F arrays (C,h,w).
+        models: the robot per level of `levels`; targets: per level, F arrays (C,h,w).
         K: per level (3,3) intrinsics; with `focal_known` False only the principal point holds.
         T_cam_base: (4,4) start or known pose, or None.
         q: (F,n) known joints or starts, or None; free: (n,) which of them are unknown.
     """
 
-    model: Model
+    models: tuple[Model, ...]
     search_model: Model
     channels: np.ndarray
     levels: tuple[Level, ...]
@@ -100,7 +100,7 @@ def find(key: KeyFrames, rng: np.random.Generator, report: Report, guesses: int 
 def _solve(key: KeyFrames, h: Hypothesis, level: int, camera: np.ndarray, frames=None, iterations: int = 20) -> Solution:
     index = list(range(len(h.q))) if frames is None else list(frames)
     return solve(
-        key.model, h.q[index], key.view(level, h.K, h.T), [key.targets[level][f] for f in index], key.channels,
+        key.models[level], h.q[index], key.view(level, h.K, h.T), [key.targets[level][f] for f in index], key.channels,
         key.levels[level], Unknowns(camera, key.free), key.limits, iterations=iterations,
         prior=(np.tile(key.rest, (len(index), 1)), _rest_information(key)),
     )  # fmt: skip
@@ -176,7 +176,7 @@ def _extend(key: KeyFrames, h: Hypothesis, base: int, rng) -> Hypothesis:
     """Joints of the other key frames, neighbour by neighbour, with the hypothesis' camera."""
     q, iou = h.q.copy(), h.iou.copy()
     tracker = Tracker(
-        key.model, key.search_model, key.channels, (key.view(0, h.K, h.T),), key.levels[:1], key.free, key.limits, key.rest
+        key.models[:1], key.search_model, key.channels, (key.view(0, h.K, h.T),), key.levels[:1], key.free, key.limits, key.rest
     )  # fmt: skip
     frames = len(q)
     for f, neighbour in [(f, f - 1) for f in range(base + 1, frames)] + [(f, f + 1) for f in range(base - 1, -1, -1)]:
@@ -201,7 +201,7 @@ def _alternatives(key: KeyFrames, pool: list[Hypothesis]) -> list[Hypothesis]:
     moving = [k for k in range(len(key.free)) if key.free[k]]
     if not moving:
         return tried
-    tree = key.model
+    tree = key.models[0]
     turning = [k for k in moving if tree.kind[np.flatnonzero(tree.q_index == k)[0]] == 1]
     if key.camera_free and turning:
         first = turning[0]

@@ -168,50 +168,70 @@ def _velocity(model, link, X, Y, Z, T_cam_joint, horizontal, K, pivot, parameter
 
 
 @njit(cache=True, nogil=True)
-def coverage_jacobian(model, face_id, inv_depth, T_cam_joint, K, pivot, channels, scale, window, parameters):
-    """Derivative (h,w,C,P) of the coverage within window (y0,y1,x0,x1) w.r.t. camera twist, log focal, joints.
+def boundary(model, face_id, inv_depth, T_cam_joint, K, pivot, channels, scale, parameters):
+    """How the coverage of each pixel on a boundary changes with the parameters.
 
     The twist turns about `pivot` (3,) in the camera, which should lie near the robot: about the camera's own centre
     rotation and translation would look almost the same.
+
+    Returns:
+        pixels (N,2) row and column, J (N,C,P) derivative of their coverage w.r.t. camera twist, log focal length and
+        joints, and normal (N,C,2): the boundary's outward normal times its length in the pixel.
     """
-    y0, y1, x0, x1 = window
-    out = np.zeros((y1 - y0, x1 - x0, channels.shape[0], parameters), np.float32)
-    velocity = np.empty(parameters)
     shift = 0.5 * scale - 0.5
     rows, columns = face_id.shape
-    for y in range(y0 * scale, min(y1 * scale, rows)):
-        for x in range(x0 * scale, min(x1 * scale, columns)):
-            for direction in range(2):
-                horizontal = direction == 0
-                xb, yb = (x + 1, y) if horizontal else (x, y + 1)
-                if xb >= columns or yb >= rows:
-                    continue
-                fa, fb = face_id[y, x], face_id[yb, xb]
-                if fa == fb:
-                    continue
-                pa = model.face_part[fa] if fa >= 0 else -1
-                pb = model.face_part[fb] if fb >= 0 else -1
-                if pa == pb:
-                    continue
-                nearer_first = inv_depth[y, x] >= inv_depth[yb, xb]
-                f = fa if nearer_first else fb
-                ox, oy = (x, y) if nearer_first else (xb, yb)
-                Z = 1.0 / inv_depth[oy, ox]
-                X = ((ox - shift) / scale - K[0, 2]) * Z / K[0, 0]
-                Y = ((oy - shift) / scale - K[1, 2]) * Z / K[1, 1]
-                _velocity(model, model.face_link[f], X, Y, Z, T_cam_joint, horizontal, K, pivot, parameters, velocity)
-                for c in range(channels.shape[0]):
-                    jump = (channels[c, pa] if pa >= 0 else 0.0) - (channels[c, pb] if pb >= 0 else 0.0)
-                    if jump == 0.0:
+    height, width = rows // scale, columns // scale
+    count = 0
+    row_of = np.full((height, width), -1, np.int32)
+    for sweep in range(2):
+        if sweep == 1:
+            pixels = np.zeros((count, 2), np.int32)
+            J = np.zeros((count, channels.shape[0], parameters))
+            normal = np.zeros((count, channels.shape[0], 2))
+            velocity = np.empty(parameters)
+        for y in range(rows):
+            for x in range(columns):
+                fa = face_id[y, x]
+                for direction in range(2):
+                    horizontal = direction == 0
+                    xb, yb = (x + 1, y) if horizontal else (x, y + 1)
+                    if xb >= columns or yb >= rows:
                         continue
-                    # half of the change on each side of the boundary; a sample pair is 1/scale px long
+                    fb = face_id[yb, xb]
+                    if fa == fb:
+                        continue
+                    pa = model.face_part[fa] if fa >= 0 else -1
+                    pb = model.face_part[fb] if fb >= 0 else -1
+                    if pa == pb:
+                        continue
+                    if sweep == 0:
+                        for side in range(2):
+                            py, px = (y // scale, x // scale) if side == 0 else (yb // scale, xb // scale)
+                            if row_of[py, px] < 0:
+                                row_of[py, px] = count
+                                count += 1
+                        continue
+                    nearer_first = inv_depth[y, x] >= inv_depth[yb, xb]
+                    f = fa if nearer_first else fb
+                    ox, oy = (x, y) if nearer_first else (xb, yb)
+                    Z = 1.0 / inv_depth[oy, ox]
+                    X = ((ox - shift) / scale - K[0, 2]) * Z / K[0, 0]
+                    Y = ((oy - shift) / scale - K[1, 2]) * Z / K[1, 1]
+                    _velocity(
+                        model, model.face_link[f], X, Y, Z, T_cam_joint, horizontal, K, pivot, parameters, velocity
+                    )
                     for side in range(2):
                         py, px = (y // scale, x // scale) if side == 0 else (yb // scale, xb // scale)
-                        if py < y0 or py >= y1 or px < x0 or px >= x1:
-                            continue
-                        for k in range(parameters):
-                            out[py - y0, px - x0, c, k] += 0.5 * jump * velocity[k] / scale
-    return out
+                        row = row_of[py, px]
+                        pixels[row, 0], pixels[row, 1] = py, px
+                        for c in range(channels.shape[0]):
+                            jump = (channels[c, pa] if pa >= 0 else 0.0) - (channels[c, pb] if pb >= 0 else 0.0)
+                            # half of the change on each side; a sample pair is 1/scale pixels long
+                            jump *= 0.5 / scale
+                            normal[row, c, direction] += jump
+                            for k in range(parameters):
+                                J[row, c, k] += jump * velocity[k]
+    return pixels, J, normal
 
 
 @njit(cache=True, parallel=True, nogil=True)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pose.kernel import CAMERA_PARAMETERS, Model, coverage, coverage_jacobian, see
+from pose.kernel import CAMERA_PARAMETERS, Model, boundary, coverage, link_poses, see
 
 # What the masks are believed to be worth, for priors and uncertainty (notes in `pose/uncertainty.py`):
 CONTOUR_NOISE = 1.0  # pixels at 640 pixels of image width
@@ -86,42 +86,31 @@ def evaluate(
     face_id, inv_depth, T_cam_joint = see(model, q, view.T_cam_base, K, view.height, view.width, scale)
     covered = coverage(face_id, model.face_part, channels, scale)
     size = CAMERA_PARAMETERS + len(q)
-    y0, y1, x0, x1 = _window(np.maximum(covered, target), int(np.ceil(3 * level.blur)))
-    if y1 <= y0:
-        return Equations(0.0, np.zeros((size, size)), np.zeros(size), 0.0)
-    difference = (covered - target)[:, y0:y1, x0:x1].transpose(1, 2, 0)
-    residual = _blur(difference, level.blur)
-    c2 = level.robust**2
+    residual = _blur((covered - target).transpose(1, 2, 0), level.blur)
+    ratio = 1 / (1 + residual**2 / level.robust**2)
     weight = information(level)
-    ratio = 1 / (1 + residual**2 / c2)
     cost = weight * float((residual**2 * ratio).sum())
     overlap = iou(covered, target)
     if pivot is None:
         return Equations(cost, np.zeros((size, size)), np.zeros(size), overlap)
-    J = coverage_jacobian(
-        model, face_id, inv_depth, T_cam_joint, K, pivot, channels, scale, (y0, y1, x0, x1), size
+    pixels, J, normal = boundary(
+        model, face_id, inv_depth, T_cam_joint, K, pivot, channels, scale, size
     )  # fmt: skip
-    J = _blur(J.reshape(y1 - y0, x1 - x0, -1), level.blur).reshape(-1, size)
-    w = (ratio**2).reshape(-1, 1)
-    H = weight * (J.T @ (w * J)).astype(float)
-    g = weight * (J.T @ (w * residual.reshape(-1, 1)))[:, 0].astype(float)
+    # The blur is its own adjoint: sum of w r blur(J) = sum of blur(w r) J, so J itself need not be blurred ...
+    w = ratio**2
+    pull = _blur(w * residual, level.blur)[pixels[:, 0], pixels[:, 1]]
+    g = weight * np.einsum("ncp,nc->p", J, pull)
+    # ... and where a boundary is longer than the blur is wide, the product of two blurred boundaries is a constant.
+    length = np.maximum(np.linalg.norm(normal, axis=2), 0.5 / scale)
+    A = J * np.sqrt(w[pixels[:, 0], pixels[:, 1]] / length)[..., None]
+    A = A.reshape(-1, size)
+    H = weight / (2 * level.blur * np.sqrt(np.pi)) * (A.T @ A)
     return Equations(cost, H, g, overlap)
 
 
 def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
     out = cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     return out.reshape(image.shape)
-
-
-def _window(image: np.ndarray, margin: int) -> tuple[int, int, int, int]:
-    used = image.max(0) > 0
-    rows, columns = np.flatnonzero(used.any(1)), np.flatnonzero(used.any(0))
-    if not len(rows):
-        return 0, 0, 0, 0
-    return (
-        max(0, int(rows[0]) - margin), min(used.shape[0], int(rows[-1]) + margin + 1),
-        max(0, int(columns[0]) - margin), min(used.shape[1], int(columns[-1]) + margin + 1),
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -147,7 +136,7 @@ class Solution:
 def solve(
     model: Model, q: np.ndarray, view: View, targets: Sequence[np.ndarray], channels: np.ndarray, level: Level,
     unknowns: Unknowns, limits: tuple[np.ndarray, np.ndarray], *, iterations: int = 15,
-    prior: tuple[np.ndarray, np.ndarray] | None = None, tolerance: float = 1e-3,
+    prior: tuple[np.ndarray, np.ndarray] | None = None, tolerance: float = 5e-3,
 ) -> Solution:  # fmt: skip
     """Refine camera and joints on one level.
 
@@ -244,8 +233,6 @@ def _assemble(equations: list[Equations], q: np.ndarray, prior) -> tuple[np.ndar
 
 def _pivot(model: Model, q: np.ndarray, view: View) -> np.ndarray:
     """A point of the camera frame in the middle of the robot: the mean of its joints."""
-    from pose.kernel import link_poses
-
     points = [link_poses(model, row, view.T_cam_base)[0][:, :3, 3] for row in q]
     return np.mean(np.concatenate(points), axis=0)
 

@@ -10,11 +10,13 @@ from pose.kernel import Model
 from pose.solver import Equations, Level, Unknowns, View, evaluate, solve
 from pose.start import Search
 from pose.targets import shrink
+from pose.uncertainty import joint_scale
 
 COARSE = Level(80, 2.0, samples=2)
 MIDDLE = Level(160, 1.5, robust=0.7, samples=2)
 FINE = Level(400, 1.5, robust=0.5, samples=2)
 PYRAMID = (COARSE, MIDDLE, FINE)
+START_SPREAD = 0.5  # rad
 NO_CAMERA = np.zeros(7, bool)
 
 
@@ -32,13 +34,14 @@ class Tracker:
     """What stays the same from frame to frame.
 
     Attributes:
-        views: the camera at each level's size, coarse to fine.
+        models: the robot for each level, coarse to fine: the last with a finer mesh.
+        views: the camera at each level's size.
         free: (n,) joints that are unknown.
         limits: lower and upper (n,).
         search_model: a coarse mesh for searches; rest: (n,) likely joints.
     """
 
-    model: Model
+    models: tuple[Model, ...]
     search_model: Model
     channels: np.ndarray
     views: tuple[View, ...]
@@ -52,24 +55,40 @@ class Tracker:
         return [shrink(target, level) for level in self.levels[:-1]] + [target]
 
     def refine(
-        self, q: np.ndarray, pyramid: list[np.ndarray], first: int = 0, stop: int | None = None, prior=None
-    ) -> tuple[np.ndarray, float]:
-        """Joints and IoU after Levenberg-Marquardt from q (n,) on levels first..stop-1."""
+        self, q: np.ndarray, pyramid: list[np.ndarray], first: int = 0, stop: int | None = None,
+        near: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, float]:  # fmt: skip
+        """Joints and IoU after Levenberg-Marquardt from q (n,) on levels first..stop-1, pulled weakly to `near`."""
         overlap = 0.0
+        prior = None if near is None else (near[None], 1 / self.loose**2)
         for i in range(first, len(self.levels) if stop is None else stop):
             solution = solve(
-                self.model, q[None], self.views[i], pyramid[i : i + 1], self.channels, self.levels[i],
+                self.models[i], q[None], self.views[i], pyramid[i : i + 1], self.channels, self.levels[i],
                 Unknowns(NO_CAMERA, self.free), self.limits, prior=prior, iterations=25 if i == 0 else 12,
             )  # fmt: skip
             q, overlap = solution.q[0], float(solution.iou[0])
         return q, overlap
 
-    def fit(self, starts: list[np.ndarray], target: np.ndarray, prior=None) -> tuple[np.ndarray, float]:
-        """The best of several starts: all at the coarse levels, the best one at the finest."""
+    @property
+    def loose(self) -> np.ndarray:
+        """(n,) how far a start may be from the truth: it settles what the mask leaves open, no more."""
+        return START_SPREAD * joint_scale(self.limits)
+
+    def fit(self, starts: list[np.ndarray], target: np.ndarray, near: np.ndarray | None) -> tuple[np.ndarray, float]:
+        """The best of several starts: all at the coarse levels, the best one at the finest.
+
+        Returns joints and a score: the IoU, less a little for distance from `near`.
+        """
         pyramid = self.pyramid(target)
-        tried = [self.refine(q, pyramid, 0, len(self.levels) - 1, prior) for q in starts]
-        q, _ = max(tried, key=lambda one: one[1])
-        return self.refine(q, pyramid, len(self.levels) - 1, prior=prior)
+        last = len(self.levels) - 1
+        tried = [self.refine(q, pyramid, 0, last, near) for q in starts]
+        q, _ = max(tried, key=lambda one: self.score(*one, near))
+        q, overlap = self.refine(q, pyramid, last, near=near)
+        return q, self.score(q, overlap, near)
+
+    def score(self, q: np.ndarray, overlap: float, near: np.ndarray | None) -> float:
+        """IoU less a penalty of 0.01 per mean squared standard deviation from `near`."""
+        return overlap if near is None else overlap - 0.01 * float(np.mean(((q - near) / self.loose) ** 2))
 
     def search(self, near: np.ndarray, target: np.ndarray, rng: np.random.Generator, spread: float) -> list[np.ndarray]:
         """Joints worth a start, found by breeding low-resolution silhouettes around `near` (n,)."""
@@ -83,8 +102,8 @@ class Tracker:
             pool = search.breed(pool, 10, step, rng, self.free).distinct(100, 0.05)
         return list(pool.distinct(6, 0.2).q)
 
-    def information(self, q: np.ndarray, target: np.ndarray) -> Frame:
-        """The frame's normal equations at its joints, on the finest level."""
+    def information(self, q: np.ndarray, target: np.ndarray, pivot: np.ndarray) -> Frame:
+        """The frame's normal equations at its joints, on the finest level; the camera turns about `pivot` (3,)."""
         view = self.views[-1]
-        equations = evaluate(self.model, q, view, target, self.channels, self.levels[-1], np.zeros(3))
+        equations = evaluate(self.models[-1], q, view, target, self.channels, self.levels[-1], pivot)
         return Frame(q, equations.iou, equations)
