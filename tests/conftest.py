@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# Before anything heavy is imported: tests run beside each other on small machines, and must not read a user's cache.
+# Before anything heavy is imported: tests share a small machine, and must not read a user's cache.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["DO_NOT_TRACK"] = "1"
@@ -17,7 +17,7 @@ os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"
 _CACHE = Path(tempfile.mkdtemp(prefix="urdfit-tests-"))
 os.environ["URDFIT_CACHE"] = str(_CACHE)
 
-import pytest
+import pytest  # noqa: E402  (the settings above must come first)
 
 
 @pytest.fixture(scope="session", autouse=True)
