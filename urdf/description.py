@@ -1,7 +1,7 @@
 """URDF text to checked parts: links, joints, visuals. Hostile or broken text ends in a RobotError.
 
-Only the elements the program uses are read, straight from a hardened XML parser: no entities, no DTD, no network.
-Source of the meaning of elements: the URDF XML specification, http://wiki.ros.org/urdf/XML.
+Only the elements the program uses are read, straight from a hardened XML parser: no entities, no DTD, no
+network. Source of the meaning of elements: the URDF XML specification, http://wiki.ros.org/urdf/XML.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REACH = 10.0  # metres; stands for a prismatic joint without limits
 
 @dataclass(frozen=True)
 class Visual:
-    """One piece of geometry of a link; `size` holds box sides, (radius, length), (radius,) or the mesh's scale."""
+    """A piece of a link; `size` is the box's sides, (radius, length), (radius,) or the mesh's scale."""
 
     link: str
     shape: str
@@ -105,7 +105,7 @@ def parse_description(data: bytes, source: str) -> Description:
     """Read URDF text.
 
     Raises:
-        RobotError: not a URDF, or an element that is missing, double, or holds something that is no finite number.
+        RobotError: not a URDF, or an element that is missing, double, or holds no finite number.
     """
     root = parse_xml(data, source)
     if root.tag != "robot":
@@ -206,8 +206,8 @@ def _joint(element: etree._Element, source: str) -> Joint:
         )
     effort = _bound(limit, "effort", 0.0, where)
     return Joint(
-        name, kind, ends[0], ends[1], xyz, rpy, axis, lower, upper, velocity if velocity > 0 else float("inf"),
-        effort if np.isfinite(effort) else 0.0, mimic,
+        name, kind, ends[0], ends[1], xyz, rpy, axis, lower, upper, 
+        velocity if velocity > 0 else float("inf"), effort if np.isfinite(effort) else 0.0, mimic,
     )  # fmt: skip
 
 

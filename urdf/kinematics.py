@@ -1,7 +1,7 @@
 """Forward kinematics of a tree of links: in torch (batched, differentiable) and in numba (fast on arrays).
 
-Both use Rodrigues' rotation formula, R(v) = I + sin(v) [a]x + (1 - cos(v)) [a]x^2 for a unit axis a, written as
-four constant 4x4 matrices a link, so that one product gives every joint's transform.
+Both use Rodrigues' rotation formula, R(v) = I + sin(v) [a]x + (1 - cos(v)) [a]x^2 for a unit axis a,
+written as four constant 4x4 matrices a link, so that one product gives every joint's transform.
 """
 
 from __future__ import annotations

@@ -13,9 +13,10 @@ import numpy as np
 from urdf import catalogue, parts
 from urdf.description import Description, Joint, parse_description, parse_xml, show
 from urdf.errors import RobotError
+from urdf.gripper import infer_gripper
 from urdf.meshes import MeshBuilder
 from urdf.paths import Finder
-from urdf.robot import Gripper, KinematicTree, Robot
+from urdf.robot import Gripper, Robot
 from urdf.tree import build_tree, check, independent, to_urdf
 from urdf.xacro_files import expand
 
@@ -32,7 +33,7 @@ def load_robot(
     Args:
         spec: a name of the catalogue (see `list_robots`) or the path of a URDF or xacro file.
         mesh_faces: triangles of the render mesh, about.
-        packages: ROS package name to folder, for package:// names; the folders above the file are searched anyway.
+        packages: ROS package name to folder, for package:// names; the folders above are searched anyway.
         arguments: xacro arguments.
 
     Raises:
@@ -67,7 +68,8 @@ def _unknown(text: str, path: Path) -> str:
         return f"{text}: no such robot description file"
     close = difflib.get_close_matches(text.lower(), names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"unknown robot {show(text)}{hint}; known are {', '.join(names)}, or give the path of a URDF or xacro file"
+    known = ", ".join(names)
+    return f"unknown robot {show(text)}{hint}; known are {known}, or give the path of a URDF or xacro file"
 
 
 def _read(path: Path, finder: Finder, arguments: Mapping[str, str], source: str) -> Description:
@@ -107,8 +109,16 @@ def _assemble(
     gripper_joints = parts.gripper_columns(description, names, tree, is_gripper)
     files = [finder.find(v.filename, v.link) if v.shape == "mesh" else None for v in description.visuals]
     builder = MeshBuilder(description.visuals, files, names, is_gripper, source)
+    mesh = builder(mesh_faces)
     tool = entry.get("end_effector", {})
     lower, upper = np.array([j.lower for j in joints]), np.array([j.upper for j in joints])
+    rest = _rest(joints, lower, upper, entry.get("rest", {}))
+    if "gripper" in entry:
+        known = entry["gripper"]
+        column = [j.name for j in joints].index(known["joint"])
+        gripper: Gripper | None = Gripper(column, known["scale"], known["offset"], known["max_opening"])
+    else:
+        gripper = infer_gripper(tree, mesh, gripper_joints, rest, lower, upper)
     return Robot(
         name=spec if entry else description.name,
         source=spec,
@@ -116,17 +126,17 @@ def _assemble(
         lower=lower,
         upper=upper,
         continuous=np.array([j.kind == "continuous" for j in joints], bool),
-        velocity=np.array([j.velocity for j in joints]),
-        rest=_rest(joints, lower, upper, entry.get("rest", {})),
+        velocity=np.array([j.velocity for j in joints], float),
+        rest=rest,
         link_names=names,
         link_parts=tuple("gripper" if g else "arm" for g in is_gripper),
         ee_link=tool.get("name") or tool.get("link") or parts.end_effector(names, tree, is_gripper),
         tree=tree,
-        gripper=_gripper(entry.get("gripper"), joints, tree),
+        gripper=gripper,
         urdf_xml=to_urdf(description),
         arm_joints=np.setdiff1d(np.arange(len(joints)), gripper_joints),
         gripper_joints=gripper_joints,
-        mesh=builder(mesh_faces),
+        mesh=mesh,
         _build_mesh=builder,
     )
 
@@ -137,10 +147,3 @@ def _rest(
     middle = np.where((lower <= 0) & (upper >= 0), 0.0, (lower + upper) / 2)
     given = [known.get(j.name, m) for j, m in zip(joints, middle)]
     return np.clip(np.array(given, float), lower, upper)
-
-
-def _gripper(known: dict[str, Any] | None, joints: tuple[Joint, ...], tree: KinematicTree) -> Gripper | None:
-    if known is None:
-        return None
-    column = [j.name for j in joints].index(known["joint"])
-    return Gripper(column, known["scale"], known["offset"], known["max_opening"])

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from urdf import cache
+from urdf.decimate import decimate
 from urdf.description import Visual, show
 from urdf.errors import RobotError
-from urdf.meshfiles import Surface, load_mesh, primitive
 from urdf.robot import RobotMesh
 
-VERSION = 1  # part of the cache key: raise it when the meshes made here change
+if TYPE_CHECKING:
+    from urdf.meshfiles import Surface
+
+VERSION = 2  # part of the cache key: raise it when the meshes made here change
 WELD = 1e-5  # metres; vertices closer than this are one
 GRIPPER_DETAIL = 2.0  # the gripper is small: it is decimated as if it were larger by this factor
-APART = 1e5  # millimetres between links while they are decimated together
 
 
 class MeshBuilder:
@@ -45,7 +49,7 @@ class MeshBuilder:
         """The mesh of about `faces` triangles.
 
         Raises:
-            RobotError: a file that is no mesh or holds no triangle, no geometry at all, or a budget below 100.
+            RobotError: a file that is no mesh or has no triangle, no geometry at all, or a budget below 100.
         """
         if faces < 100:
             raise RobotError(f"{self.source}: a budget of {faces} triangles is too small; give at least 100")
@@ -54,7 +58,7 @@ class MeshBuilder:
         names = ("vertices", "faces", "vertex_link", "face_link", "face_color")
         if stored is not None and set(stored) == set(names):
             return RobotMesh(**stored)
-        mesh = decimate(self._full(), faces, self.gripper)
+        mesh = reduce(self._full(), faces, self.gripper)
         cache.store(key, {name: getattr(mesh, name) for name in names})
         return mesh
 
@@ -73,6 +77,8 @@ class MeshBuilder:
         return self._digest
 
     def _full(self) -> RobotMesh:
+        from urdf.meshfiles import load_mesh, primitive  # trimesh takes a second to import: only when needed
+
         surfaces, links = [], []
         loaded: dict[Path, Surface] = {}
         for v, path in zip(self.visuals, self.files):
@@ -98,11 +104,11 @@ def _placed(surface: Surface, visual: Visual, scale: np.ndarray) -> Surface:
     color = surface.color
     if visual.color is not None and not surface.own_color:
         color = np.tile(np.array(visual.color, np.float32), (len(faces), 1))
-    return Surface(vertices, faces, color, surface.own_color)
+    return replace(surface, vertices=vertices, faces=faces, color=color)
 
 
 def _weld(surfaces: list[Surface], links: list[int]) -> RobotMesh:
-    """All surfaces in one mesh; vertices at the same place of a link become one, so that decimation opens no cracks."""
+    """All surfaces in one mesh; vertices at one place of a link become one: decimation opens no cracks."""
     vertices = np.concatenate([s.vertices for s in surfaces])
     link = np.repeat(np.array(links, np.int32), [len(s.vertices) for s in surfaces])
     starts = np.cumsum([0] + [len(s.vertices) for s in surfaces[:-1]])
@@ -118,11 +124,8 @@ def _weld(surfaces: list[Surface], links: list[int]) -> RobotMesh:
     )
 
 
-def decimate(mesh: RobotMesh, faces: int, gripper: np.ndarray) -> RobotMesh:
-    """About `faces` triangles, spent where they keep the shape best.
-
-    All links are decimated at once, laid far apart, so that the quadric error (Garland and Heckbert, "Surface
-    simplification using quadric error metrics", 1997) decides how many triangles each keeps.
+def reduce(mesh: RobotMesh, faces: int, gripper: np.ndarray) -> RobotMesh:
+    """About `faces` triangles, spent on all links where they keep the shape best; each keeps its colour.
 
     Args:
         mesh: the full mesh.
@@ -131,31 +134,13 @@ def decimate(mesh: RobotMesh, faces: int, gripper: np.ndarray) -> RobotMesh:
     """
     if len(mesh.faces) <= faces:
         return mesh
-    import fast_simplification
-    from scipy.spatial import cKDTree
-
-    # millimetres: the library raises its error threshold in steps from 2e-6 square units
-    scale = 1e3 * np.where(gripper, GRIPPER_DETAIL, 1.0)
-    spread = mesh.vertices.astype(np.float64) * scale[mesh.vertex_link, None]
-    spread[:, 0] += APART * mesh.vertex_link
-    points, triangles = fast_simplification.simplify(spread, mesh.faces, target_count=faces, agg=7)
-    link = np.round(points[:, 0] / APART).astype(np.int32)
-    points[:, 0] -= APART * link
-    points /= scale[link, None]
-    # colours do not survive: take each from the nearest original face
-    used, triangles = np.unique(triangles, return_inverse=True)
-    points, link, triangles = points[used], link[used], triangles.reshape(-1, 3)
-
-    def centres(vertices: np.ndarray, tri: np.ndarray, owner: np.ndarray) -> np.ndarray:
-        return np.column_stack([vertices[tri].mean(1), owner[tri[:, 0]] * 1e3])
-
-    nearest = cKDTree(centres(mesh.vertices, mesh.faces, mesh.vertex_link)).query(
-        centres(points, triangles, link)
-    )[1]
+    scale = np.where(gripper, GRIPPER_DETAIL, 1.0)[mesh.vertex_link, None]
+    points, triangles, kept = decimate(mesh.vertices * scale, mesh.faces, faces)
+    used, triangles = np.unique(triangles[kept], return_inverse=True)
     return RobotMesh(
-        points.astype(np.float32),
-        triangles.astype(np.int32),
-        link,
-        link[triangles[:, 0]],
-        mesh.face_color[nearest],
+        (points / scale)[used].astype(np.float32),
+        triangles.reshape(-1, 3).astype(np.int32),
+        mesh.vertex_link[used],
+        mesh.face_link[kept],
+        mesh.face_color[kept],
     )

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import trimesh
+from trimesh.resolvers import Resolver
 
 from urdf.description import Visual
 from urdf.errors import RobotError
@@ -20,7 +22,7 @@ RING = 32  # corners of a primitive's circle
 
 @dataclass(frozen=True)
 class Surface:
-    """Triangles: vertices (V,3) metres, faces (F,3), color (F,3) rgb in 0..1; `own_color` when the file gave it."""
+    """Vertices (V,3) metres, faces (F,3), color (F,3) rgb in 0..1; `own_color` when the file gave it."""
 
     vertices: np.ndarray
     faces: np.ndarray
@@ -34,15 +36,13 @@ def load_mesh(path: Path, where: str) -> Surface:
     Raises:
         RobotError: the file is no mesh, holds no triangle, or a vertex that is not finite.
     """
-    import trimesh
-
     data = path.read_bytes()
     kind = path.suffix.lower().lstrip(".")
     if kind == "dae" and (b"<!DOCTYPE" in data or b"<!ENTITY" in data):
         raise RobotError(f"{where}: mesh {path} declares a document type or entities, which is not accepted")
     try:
-        scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=_Beside(path))
-        pieces = scene.dump(concatenate=False)
+        scene: Any = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=_Beside(path))
+        pieces: list[Any] = scene.dump(concatenate=False)
     except Exception as error:  # the readers raise anything on a broken file
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
         raise RobotError(f"{where}: mesh {path} could not be read ({reason})") from None
@@ -87,29 +87,31 @@ def _color(piece: Any) -> np.ndarray | None:
     return None
 
 
-class _Beside:
-    """Files that a mesh file names (materials, buffers): only from its own folder or below, and of bounded size."""
+class _Beside(Resolver):
+    """Files that a mesh file names (materials, buffers): only from its folder or below, of bounded size."""
 
     def __init__(self, path: Path) -> None:
-        self.folder = path.parent
+        self.folder = Path(os.path.normpath(path.parent))
 
     def get(self, name: str) -> bytes:
         path = Path(os.path.normpath(self.folder / name.strip()))
-        if not path.is_relative_to(os.path.normpath(self.folder)) or path.stat().st_size > MAX_MESH_BYTES:
+        if not path.is_relative_to(self.folder) or path.stat().st_size > MAX_MESH_BYTES:
             raise FileNotFoundError(name)
         return path.read_bytes()
 
-    def __getitem__(self, name: str) -> bytes:
-        return self.get(name)
+    def write(self, name: str, data: bytes) -> None:
+        raise PermissionError(name)
+
+    def keys(self) -> list[str]:
+        return [p.name for p in self.folder.iterdir() if p.is_file()]
 
     def namespaced(self, namespace: str) -> _Beside:
-        return _Beside(self.folder / namespace / "file")
+        inner = Path(os.path.normpath(self.folder / namespace))
+        return _Beside((inner if inner.is_relative_to(self.folder) else self.folder) / "file")
 
 
 def primitive(visual: Visual) -> Surface:
     """Triangles of a box (sides), a cylinder or capsule (radius, length along z) or a sphere (radius)."""
-    import trimesh
-
     size = visual.size
     if visual.shape == "box":
         mesh = trimesh.creation.box(extents=size)

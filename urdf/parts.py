@@ -56,7 +56,7 @@ def gripper_columns(
 
 
 def end_effector(names: tuple[str, ...], tree: KinematicTree, gripper: np.ndarray) -> str:
-    """A link named like a tool frame, else the gripper's first link, else the end of the longest chain of joints."""
+    """A link named like a tool frame, else the gripper's first, else the end of the longest chain."""
     for i in range(len(names) - 1, -1, -1):
         if TOOL.search(names[i]):
             return names[i]

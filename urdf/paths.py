@@ -33,7 +33,7 @@ class Finder:
         return [p for p in chain if p != p.parent]
 
     def boundary(self) -> Path:
-        """The folder that names with `..` may not leave: the ROS package, else the folder above the description's."""
+        """The folder that names with `..` may not leave: the package, else the folder above the URDF's."""
         for folder in self.ancestors():
             if (folder / "package.xml").is_file():
                 return folder
@@ -82,7 +82,9 @@ class Finder:
         if name.startswith(("package://", "model://")):
             package, _, rest = name.split("://", 1)[1].partition("/")
             known = self.package(package)
-            found = [(known, known / rest)] if known is not None else []
+            found: list[tuple[Path | None, Path]] = []
+            if known is not None:
+                found.append((known, known / rest))
             # a package unpacked under another name: its inner paths still hold
             return found + [(folder, folder / rest) for folder in self.ancestors()]
         if "://" in name:

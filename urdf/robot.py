@@ -45,7 +45,7 @@ class KinematicTree:
 
     @cached_property
     def basis(self) -> np.ndarray:
-        """(L,4,4,4) float64: T_parent_link = B0 + sin(v) B1 + (1 - cos(v)) B2 + v B3 for the joint value v."""
+        """(L,4,4,4) float64: T_parent_link = B0 + sin(v) B1 + (1 - cos(v)) B2 + v B3 for a joint value v."""
         return kinematics.motion_basis(self.origin, self.axis, self.kind)
 
 
@@ -146,7 +146,7 @@ class Robot:
 
     @cached_property
     def display_mesh(self) -> RobotMesh:
-        """A finer mesh of about 30,000 faces for pictures; built when first asked for, then cached on disk."""
+        """A finer mesh of about 30,000 faces for pictures; built when first asked for, cached on disk."""
         return self._build_mesh(DISPLAY_FACES)
 
     @cached_property
@@ -164,7 +164,7 @@ class Robot:
         return replace(self, mesh=self._build_mesh(faces))
 
     def forward_kinematics(self, q: torch.Tensor) -> torch.Tensor:
-        """T_base_link (...,L,4,4) of every link for q (...,n); batched, differentiable, keeps dtype and device.
+        """T_base_link (...,L,4,4) of every link for q (...,n); differentiable, keeps dtype and device.
 
         Joint values outside the limits are taken as they are.
         """

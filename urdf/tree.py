@@ -16,8 +16,8 @@ def check(description: Description, source: str) -> Description:
     """The description with mimic chains flattened to independent joints.
 
     Raises:
-        RobotError: a joint names an unknown link, a link has two parents, there is no root or several, links form a
-            cycle, or a mimic joint names an unknown or fixed joint or, in the end, itself.
+        RobotError: a joint names an unknown link, a link has two parents, there is no root or several, links
+            form a cycle, or a mimic joint names an unknown or fixed joint or, in the end, itself.
     """
     links = set(description.links)
     above: dict[str, Joint] = {}
@@ -28,10 +28,8 @@ def check(description: Description, source: str) -> Description:
                     f"{source}: joint {show(joint.name)} names link {show(end)}, which does not exist"
                 )
         if joint.child in above:
-            first = above[joint.child].name
-            raise RobotError(
-                f"{source}: link {show(joint.child)} has two parent joints, {show(first)} and {show(joint.name)}"
-            )
+            both = f"{show(above[joint.child].name)} and {show(joint.name)}"
+            raise RobotError(f"{source}: link {show(joint.child)} has two parent joints, {both}")
         above[joint.child] = joint
     roots = [name for name in description.links if name not in above]
     if not roots:
@@ -113,7 +111,7 @@ def build_tree(description: Description) -> tuple[tuple[str, ...], KinematicTree
 
 
 def to_urdf(description: Description) -> str:
-    """URDF text of a checked description's kinematics: finite limits, flat mimics, no geometry, no inertia."""
+    """URDF text of a checked description's kinematics: finite limits, flat mimics, no geometry or inertia."""
 
     def numbers(values: tuple[float, ...]) -> str:
         return quoteattr(" ".join(repr(float(v)) for v in values))
@@ -127,9 +125,8 @@ def to_urdf(description: Description) -> str:
         if j.kind != "fixed":
             velocity = j.velocity if np.isfinite(j.velocity) else 1e3
             lines.append(f"    <axis xyz={numbers(j.axis)}/>")
-            lines.append(
-                f'    <limit lower="{j.lower!r}" upper="{j.upper!r}" velocity="{velocity!r}" effort="{j.effort!r}"/>'
-            )
+            limit = f'lower="{j.lower!r}" upper="{j.upper!r}" velocity="{velocity!r}" effort="{j.effort!r}"'
+            lines.append(f"    <limit {limit}/>")
         if j.mimic is not None:
             name, multiplier, offset = j.mimic
             lines.append(

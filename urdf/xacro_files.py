@@ -1,4 +1,4 @@
-"""xacro to URDF text, without ROS. A xacro file holds expressions that are run: expand only files you trust."""
+"""xacro to URDF text, without ROS. A xacro file holds expressions that are run: expand what you trust."""
 
 from __future__ import annotations
 
@@ -42,7 +42,6 @@ def expand(path: Path, finder: Finder, arguments: Mapping[str, str], source: str
                     packages.update_package_cache({wanted[1]: str(found)})
                     continue
                 if wanted:
-                    raise RobotError(
-                        f"{source}: it includes ROS package {wanted[1]!r}, found neither in nor beside the folders above it"
-                    ) from None
+                    place = "found neither in nor beside the folders above it"
+                    raise RobotError(f"{source}: it includes ROS package {wanted[1]!r}, {place}") from None
                 raise RobotError(f"{source}: xacro could not expand it ({reason[:200]})") from None
