@@ -19,8 +19,7 @@ from pose.tracking import COARSE, FINE, MIDDLE, PYRAMID, Frame, Tracker
 from pose.trajectory import Trajectory
 from pose.uncertainty import joint_scale, marginal, misfit, observable, prior_information
 from pose.smoothing import smooth
-from urdf import Robot, RobotMesh
-from urdf.meshes import decimate
+from urdf import Robot
 
 Progress = Callable[[str, int, int], None]
 UNKNOWNS = ("camera", "joints", "gripper", "focal")
@@ -97,7 +96,7 @@ def fit_video(
     lap("scan")
     # the boundary's last pixel needs a finer mesh than finding the robot does
     models = (make_model(robot), make_model(robot), make_model(robot, robot.display_mesh))
-    search_model = make_model(robot, _search_mesh(robot))
+    search_model = make_model(robot.with_mesh_faces(SEARCH_FACES))
     limits = robot.lower, robot.upper
     warnings: list[str] = []
     alternatives: list[dict] = []
@@ -125,10 +124,6 @@ def fit_video(
     lap("smooth")
     warnings += _warnings(problem, trajectory)
     return replace(trajectory, warnings=tuple(warnings), seconds=seconds, alternatives=tuple(alternatives))
-
-
-def _search_mesh(robot: Robot) -> RobotMesh:
-    return decimate(robot.mesh, SEARCH_FACES, np.array([part == "gripper" for part in robot.link_parts]))
 
 
 def _prepare(robot, masks, camera, q, q0, solve, times, fps) -> Problem:
