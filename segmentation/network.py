@@ -22,13 +22,21 @@ STAGES = (  # repeats, kernel, stride, expansion, channels
     (1, 3, 1, 6, 320),
 )
 SKIPS = (0, 1, 2, 4, 6)  # stages whose outputs have strides 2, 4, 8, 16, 32
-DECODER = (96, 64, 48, 32)  # channels at strides 16, 8, 4, 2
+DECODER = (96, 64, 48, 24)  # channels at strides 16, 8, 4, 2
 
 
 class ConvNorm(nn.Module):
     """Convolution with "same" padding, batch norm, and ReLU6 unless `active` is False."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, active: bool = True):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        active: bool = True,
+    ):
         super().__init__()
         # TensorFlow pads an even image by one less at the front when it strides by 2
         self.pad = (kernel // 2 - 1, kernel // 2) * 2 if stride == 2 else None
@@ -40,13 +48,22 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.pad is not None:
             x = F.pad(x, self.pad)
-        x = self.norm(self.conv(x))
+        if self.conv.groups > 1 and torch.is_autocast_enabled("cpu"):
+            # on CPUs the gradient of a depthwise convolution is faster in single precision
+            with torch.autocast("cpu", enabled=False):
+                x = self.norm(self.conv(x.float()))
+        else:
+            x = self.norm(self.conv(x))
         return F.relu6(x) if self.active else x
 
     def fuse(self) -> None:
         """Fold the batch norm into the convolution (evaluation only; the result is the same)."""
         norm = self.norm
-        if isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None and norm.running_mean is not None:
+        if (
+            isinstance(norm, nn.BatchNorm2d)
+            and norm.running_var is not None
+            and norm.running_mean is not None
+        ):
             gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
             self.conv.weight.data = self.conv.weight * gain[:, None, None, None]
             self.conv.bias = nn.Parameter(norm.bias - norm.running_mean * gain)
@@ -93,18 +110,6 @@ class Encoder(nn.Module):
         return features
 
 
-class Separable(nn.Module):
-    """Depthwise 5x5 then pointwise convolution."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3):
-        super().__init__()
-        self.depthwise = ConvNorm(inputs, inputs, kernel, groups=inputs)
-        self.pointwise = ConvNorm(inputs, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise(self.depthwise(x))
-
-
 class RobotNet(nn.Module):
     """Class scores (B,3,H,W) from images (B,3,H,W) float in 0..255 RGB; H and W multiples of 32."""
 
@@ -114,10 +119,10 @@ class RobotNet(nn.Module):
         channels = [STAGES[i][4] for i in SKIPS]
         self.context = ConvNorm(channels[-1], 128)
         self.scene = nn.Linear(channels[-1], 128)  # the whole picture's say: is there a robot, of what colour
-        self.widen = Separable(128, 128, 5)
+        self.widen = ConvNorm(128, 128, 3)
         levels, inputs = [], 128
         for skip, outputs in zip(reversed(channels[:-1]), DECODER):
-            levels.append(nn.Sequential(Separable(inputs + skip, outputs, 5), Separable(outputs, outputs)))
+            levels.append(nn.Sequential(ConvNorm(inputs + skip, outputs), ConvNorm(outputs, outputs, 3)))
             inputs = outputs
         self.levels = nn.ModuleList(levels)
         self.head = nn.Conv2d(inputs, len(CLASSES), 3, padding=1)

@@ -42,7 +42,11 @@ class Assets:
     @cached_property
     def skies(self) -> list[np.ndarray]:
         """Every panorama in four directions, scaled to a mean of 0.5."""
-        return [surroundings(p / max(float(p.mean()), 1e-4) * 0.5, t) for p in self.panoramas for t in (0, 1.6, 3.1, 4.7)]
+        return [
+            surroundings(p / max(float(p.mean()), 1e-4) * 0.5, t)
+            for p in self.panoramas
+            for t in (0, 1.6, 3.1, 4.7)
+        ]
 
 
 def load_assets(
@@ -162,7 +166,13 @@ def furniture(rng: np.random.Generator, assets: Assets) -> list[Prop]:
         parts.append(box((0.48, 0.48, 0.08), seat, (0, 0, 0.48)))
         parts.append(box((0.06, 0.44, 0.5), seat, (-0.24, 0, 0.8)))
         for a in np.arange(5) * 1.2566:
-            path = np.array([[0, 0, 0.1], [0.15 * np.cos(a), 0.15 * np.sin(a), 0.07], [0.3 * np.cos(a), 0.3 * np.sin(a), 0.04]])
+            path = np.array(
+                [
+                    [0, 0, 0.1],
+                    [0.15 * np.cos(a), 0.15 * np.sin(a), 0.07],
+                    [0.3 * np.cos(a), 0.3 * np.sin(a), 0.04],
+                ]
+            )
             parts.append(tube(path, 0.022, material))
     elif kind < 0.6:  # lamp or camera arm
         knots = np.cumsum(np.r_[[[0, 0, 0]], rng.standard_normal((4, 3)) * 0.18 + [0, 0, 0.16]], 0)

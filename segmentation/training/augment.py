@@ -12,7 +12,12 @@ from segmentation.training.shards import decode
 
 
 def augment(
-    rng: np.random.Generator, sample: tuple, photos: list[np.ndarray], other: tuple | None, width: int, height: int
+    rng: np.random.Generator,
+    sample: tuple,
+    photos: list[np.ndarray],
+    other: tuple | None,
+    width: int,
+    height: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """rgb (height,width,3) uint8 and part (height,width) uint8 of a stored sample.
 
@@ -21,7 +26,9 @@ def augment(
     rgb, part = decode(sample)
     draw = rng.random()
     if draw < 0.3 and photos:
-        rgb = np.where(part[..., None] > 0, rgb, _random_piece(rng, photos[rng.integers(len(photos))], *part.shape))
+        rgb = np.where(
+            part[..., None] > 0, rgb, _random_piece(rng, photos[rng.integers(len(photos))], *part.shape)
+        )
     elif draw < 0.36 and other is not None:
         behind, behind_part = decode(other)
         if not behind_part.any() or rng.random() < 0.7:
@@ -61,7 +68,9 @@ def camera_effects(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
     h, w = rgb.shape[:2]
     x = rgb.astype(np.float32) / 255
     if rng.random() < 0.8:
-        x = np.clip(x * rng.uniform(0.65, 1.4) * np.exp(rng.normal(0, 0.07, 3)), 0, 1) ** np.exp(rng.normal(0, 0.2))
+        x = np.clip(x * rng.uniform(0.65, 1.4) * np.exp(rng.normal(0, 0.07, 3)), 0, 1) ** np.exp(
+            rng.normal(0, 0.2)
+        )
         grey = x.mean(2, keepdims=True)
         x = grey + (x - grey) * rng.uniform(0.4, 1.4)
         x = (x - 0.5) * rng.uniform(0.75, 1.25) + 0.5 + rng.normal(0, 0.04)

