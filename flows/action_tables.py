@@ -49,6 +49,8 @@ def write_actions(
         raise UsageError(f"--format {format}: expected {' or '.join(FORMATS)}")
     if space not in SPACES:
         raise UsageError(f"--space {space}: expected {' or '.join(SPACES)}")
+    if out.suffix in (".parquet", ".csv") and out.suffix != f".{format}":
+        raise UsageError(f"--out {out}: the name says {out.suffix[1:]}, --format says {format}")
     tables = {Path(folder): action_table(load_episode(folder), space) for folder in episodes}
     if out.suffix not in (".parquet", ".csv"):
         names = [folder.resolve().name for folder in tables]
@@ -57,8 +59,6 @@ def write_actions(
         return [
             _write(table, out / f"{name}.{format}", format) for name, table in zip(names, tables.values())
         ]
-    if out.suffix != f".{format}":
-        raise UsageError(f"--out {out}: the name says {out.suffix[1:]}, --format says {format}")
     if len({tuple(t.column_names) for t in tables.values()}) > 1:
         raise FlowError(f"{out}: the episodes have different joints; give a folder as --out instead")
     labelled = [

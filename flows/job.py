@@ -88,7 +88,7 @@ def make_job(
                 f"{reader.width}x{reader.height}; give the camera of this video (K scales with the picture)"
             )
     if masks is not None:
-        MaskFolder(masks)
+        MaskFolder(masks).check(reader.width, reader.height, reader.frame_count)
     else:
         load_segmenter(str(weights))
     job = Job(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import user_errors
-from flows.files import cache_folder
+from flows.files import cache_folder, sha256_json
 from flows.job import Job, make_job
 from flows.run import check_out, run_job, run_stage
 from flows.store import Product, open_product
@@ -29,8 +29,9 @@ RETRIES = 2
 
 
 def _cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """The stage and the hash of what goes in; the hash contains the code's version."""
-    return f"urdfit-{parameters['stage']}-{parameters['key']}"
+    """The stage, the hash of what goes in (the code's version included), and which store holds the files."""
+    store = sha256_json(str(cache_folder().absolute()))[:8]
+    return f"urdfit-{parameters['stage']}-{parameters['key']}-{store}"
 
 
 def _worth_retrying(task: Any, run: Any, state: Any) -> bool:

@@ -108,26 +108,15 @@ def _found_masks(job: Job, times: list[float]) -> Iterator[dict[str, np.ndarray]
 
 def _given_masks(job: Job, times: list[float]) -> Iterator[dict[str, np.ndarray]]:
     from segmentation import MaskFolder
-    from segmentation.errors import MaskError
 
-    masks = MaskFolder(job.masks)
-    for t, frame in enumerate(open_source(job.video, job.fps)):
-        if t >= len(masks):
-            continue
+    assert job.masks is not None
+    masks, reader = MaskFolder(job.masks), open_source(job.video, job.fps)
+    masks.check(reader.width, reader.height, reader.frame_count)
+    for t, frame in enumerate(reader):
         times.append(frame.time_s)
-        found = masks[t]
-        for part, mask in found.items():
-            if mask.shape[:2] != frame.image.shape[:2]:
-                raise MaskError(
-                    f"{job.masks}: the {part} mask of frame {t} is {mask.shape[1]}x{mask.shape[0]} pixels, "
-                    f"the video {frame.image.shape[1]}x{frame.image.shape[0]}; give masks of the video's size"
-                )
-        yield found
-    count = t + 1
-    if count != len(masks):
-        raise MaskError(
-            f"{job.masks}: holds masks of {len(masks)} frames, the video has {count}; give one mask a frame"
-        )
+        if t < len(masks):
+            yield masks[t]
+    masks.check(reader.width, reader.height, len(times))  # containers may not say how many frames they have
 
 
 def fit_key(job: Job, masks: Product, robot: Robot) -> str:

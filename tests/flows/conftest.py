@@ -89,6 +89,18 @@ class Calls:
 
 
 @pytest.fixture
+def quick_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report stage that writes its three files without drawing anything."""
+    import flows.run
+
+    def report(job: object, masks: Path, actions: Path, out: Path, seconds: object) -> None:
+        for name in ("overlay.mp4", "report.html", "scene.rrd"):
+            (out / name).write_text(name)
+
+    monkeypatch.setattr(flows.run, "report_stage", report)
+
+
+@pytest.fixture
 def fakes(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> Calls:
     """A segmenter by grey value and a fit that knows the truth, instead of the slow real ones."""
     import pose
