@@ -1,4 +1,5 @@
-"""Simple objects and procedural textures for `pose.shading` scenes: boxes, planes, cylinders, a furnished room."""
+"""Simple objects and procedural textures for `pose.shading` scenes: boxes, planes, cylinders, a furnished
+room."""
 
 from __future__ import annotations
 
@@ -134,7 +135,8 @@ def _bytes(image: np.ndarray) -> np.ndarray:
 
 
 def room(rng: np.random.Generator, table_height: float = 0.0, size: float = 3.0) -> list[Prop]:
-    """A table under the robot (top at z = `table_height`), floor, three walls, shelves and clutter, all procedural.
+    """A table under the robot (top at z = `table_height`), floor, three walls, shelves and clutter, all
+    procedural.
 
     The robot stands at the origin and looks along +x; cameras belong in x > 0, |y| < size - 1.
     """
@@ -159,33 +161,21 @@ def room(rng: np.random.Generator, table_height: float = 0.0, size: float = 3.0)
         parts.append(box((0.45, rng.uniform(0.4, 1.0), height), material, where))
         for i in range(3):
             cover = Material((1, 1, 1), 0.6, texture=poster(rng), texture_size=0.4)
-            side = rng.uniform(0.12, 0.4)
-            parts.append(
-                box(
-                    (0.2, side, side),
-                    cover,
-                    (-1.25 + 0.02 * i, where[1] + 0.3 * (i - 1), floor_z + height + side / 2),
-                )
-            )
+            side = rng.uniform(0.12, 0.28)
+            spot = (-1.25 + 0.02 * i, where[1] + 0.3 * (i - 1), floor_z + height + side / 2)
+            parts.append(box((0.2, side, side), cover, spot))
     for _ in range(5):  # things on the table, out of the arm's way
-        spot = np.array([rng.uniform(0.3, 1.1), rng.choice([-1, 1]) * rng.uniform(0.45, 0.7), table_height])
-        color = tuple(rng.uniform(0.05, 0.9, 3))
         if rng.random() < 0.5:
-            side = rng.uniform(0.05, 0.14, 3)
-            thing = box(
-                tuple(side),
-                Material((1, 1, 1), 0.5, texture=poster(rng), texture_size=0.2),
-                (0, 0, side[2] / 2),
-            )
+            print_ = Material((1, 1, 1), 0.5, texture=poster(rng), texture_size=0.2)
+            a, b, c = rng.uniform(0.05, 0.14, 3)
+            thing = box((a, b, c), print_, (0, 0, c / 2))
         else:
             r, h = rng.uniform(0.025, 0.05), rng.uniform(0.06, 0.2)
-            thing = revolve(
-                np.array([[1e-4, 0], [r, 0], [r, h], [r * 0.4, h * 1.2], [1e-4, h * 1.2]]),
-                Material(color, 0.25),
-            )
+            profile = np.array([[1e-4, 0], [r, 0], [r, h], [r * 0.4, h * 1.2], [1e-4, h * 1.2]])
+            thing = revolve(profile, Material(tuple(rng.uniform(0.05, 0.9, 3)), 0.25))
         turn = rng.uniform(0, 6.3)
         T = np.eye(4)
         T[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
-        T[:3, 3] = spot
+        T[:3, 3] = rng.uniform(0.3, 1.1), rng.choice([-1, 1]) * rng.uniform(0.45, 0.7), table_height
         parts.append(thing.placed(T))
     return parts

@@ -1,6 +1,7 @@
 """Shaded colour pictures of a robot in a scene: training data, the demo's sample episode, figures.
 
-Directional lights with soft shadows, light from the surroundings (diffuse and mirrored), GGX highlights, smooth
+Directional lights with soft shadows, light from the surroundings (diffuse and mirrored), GGX highlights,
+smooth
 normals, textures by box mapping. Believable enough to train a segmenter on; no global illumination.
 """
 
@@ -28,7 +29,8 @@ SHADOW = 640  # side of a light's depth map
 
 @dataclass(frozen=True)
 class Material:
-    """Colour in sRGB 0..1, roughness and metalness 0..1, and optionally a repeating texture of `texture_size` metres."""
+    """Colour in sRGB 0..1, roughness and metalness 0..1, and optionally a repeating texture of
+    `texture_size` metres."""
 
     color: tuple[float, float, float] = (0.7, 0.7, 0.7)
     roughness: float = 0.5
@@ -39,9 +41,11 @@ class Material:
 
 @dataclass(frozen=True, eq=False)
 class Prop:
-    """A still object: vertices (V,3) in metres, faces (F,3), a material, optionally colours (F,3) sRGB 0..1 a face.
+    """A still object: vertices (V,3) in metres, faces (F,3), a material, optionally colours (F,3) sRGB 0..1
+    a face.
 
-    `T_base_prop` (4,4) places it in the base frame (None: it stands there already). Props hide the robot, cast
+    `T_base_prop` (4,4) places it in the base frame (None: it stands there already). Props hide the robot,
+    cast
     shadows, and count as background in the part mask.
     """
 
@@ -68,7 +72,8 @@ class Prop:
 
 @dataclass(frozen=True)
 class Light:
-    """A directional light. `direction` points towards it in the base frame; `color` is what a white, matt surface
+    """A directional light. `direction` points towards it in the base frame; `color` is what a white, matt
+    surface
     that faces it returns; `softness` is the tangent of its half-width (0.02 sun, 0.3 lamp)."""
 
     direction: tuple[float, float, float] = (0.4, -0.5, 0.9)
@@ -78,7 +83,8 @@ class Light:
 
 @dataclass(frozen=True)
 class Look:
-    """Replaces the robot's own surface: colours (F,3) sRGB 0..1, roughness and metalness (F,), for every mesh face."""
+    """Replaces the robot's own surface: colours (F,3) sRGB 0..1, roughness and metalness (F,), for every
+    mesh face."""
 
     face_color: np.ndarray
     roughness: np.ndarray
@@ -87,7 +93,8 @@ class Look:
 
 @dataclass(frozen=True)
 class ColorImage:
-    """rgb (H,W,3) uint8; part (H,W) uint8: 0 background, 1 arm, 2 gripper; depth (H,W) float32 in metres, 0 = none."""
+    """rgb (H,W,3) uint8; part (H,W) uint8: 0 background, 1 arm, 2 gripper; depth (H,W) float32 in metres, 0
+    = none."""
 
     rgb: np.ndarray
     part: np.ndarray
@@ -115,7 +122,8 @@ def _normals_of(
 def smooth_normals(
     vertices: np.ndarray, faces: np.ndarray, groups: np.ndarray | None, crease_degrees: float
 ) -> np.ndarray:
-    """Normals (F,3,3) of the corners of every face; vertices at one place (and of one group) are taken as one."""
+    """Normals (F,3,3) of the corners of every face; vertices at one place (and of one group) are taken as
+    one."""
     key = np.round(vertices.astype(np.float64) * 2e4).astype(np.int64)
     if groups is not None:
         key = np.column_stack([key, groups])
@@ -158,7 +166,8 @@ def surroundings(radiance: np.ndarray, turn: float = 0.0) -> np.ndarray:
     """Maps (4,S,S,3) for `render_color(surroundings=)` from an equirectangular radiance image.
 
     Args:
-        radiance: (h,w,3) linear light; the top row is straight up (+z of the base), the middle column faces +x.
+        radiance: (h,w,3) linear light; the top row is straight up (+z of the base), the middle column faces
+        +x.
         turn: radians about z.
     """
     d, _ = _directions()
@@ -190,7 +199,8 @@ def plain_room(sky: float = 0.55, wall: float = 0.45, floor: float = 0.25) -> np
 
 
 def _light_frame(direction: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:
-    """World -> shadow map (3,4): column, row and nearness (metres, > 0) seen from the light; metres a texel."""
+    """World -> shadow map (3,4): column, row and nearness (metres, > 0) seen from the light; metres a
+    texel."""
     z = direction / np.linalg.norm(direction)
     x = np.cross(z, [0.0, 0.0, 1.0] if abs(z[2]) < 0.9 else [1.0, 0.0, 0.0])
     x /= np.linalg.norm(x)
@@ -235,8 +245,13 @@ def _prop_part(prop: Prop, texture: int) -> dict[str, np.ndarray]:
 
 
 def _pack_textures(scene: Sequence[Prop]) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray]:
-    """Index of every prop's texture, all texels in one array, (start, height, width) and size in metres of each."""
-    index, texels, table, sizes, start = [], [], [], [], 0
+    """Index of every prop's texture, all texels in one array, (start, height, width) and size in metres of
+    each."""
+    index: list[int] = []
+    texels: list[np.ndarray] = []
+    table: list[tuple[int, ...]] = []
+    sizes: list[float] = []
+    start = 0
     for prop in scene:
         image = prop.material.texture
         index.append(-1 if image is None else len(table))
@@ -268,7 +283,8 @@ def render_color(
     Args:
         robot: None draws the props alone. q: (n,) joint angles, radians or metres.
         camera: needs `T_cam_base`; lens distortion is drawn (long straight edges as chords).
-        scene: tables, walls, objects; give large ones enough triangles: one that reaches behind the camera is dropped.
+        scene: tables, walls, objects; give large ones enough triangles: one that reaches behind the camera
+        is dropped.
         lights: directional lights, each with its shadows.
         surroundings: maps of `surroundings()`; default a plain bright room.
         background: (H,W,3) uint8 behind everything; default light grey.
@@ -326,12 +342,14 @@ def render_color(
         soft.append(np.clip(light.softness * 0.25 / texel, 0.7, 25))  # as if every shadow fell over 25 cm
         bias.append(texel * (1.5 + 0.7 * soft[-1]))
     norm = np.linalg.norm(directions, axis=1, keepdims=True)
+    sky = plain_room() if surroundings is None else surroundings
     linear = shade(
         face_id, uv, inv_z, faces, points, both["local"], both["normals"], color, both["surface"], texture,
-        texels, textures, texture_size, np.ascontiguousarray(plain_room() if surroundings is None else surroundings, np.float32),
+        texels, textures, texture_size, np.ascontiguousarray(sky, np.float32),
         (directions / norm).astype(np.float32),
         (np.array([light.color for light in lights]).reshape(-1, 3) * np.pi).astype(np.float32),
-        np.array(shadows, np.float32).reshape(-1, SHADOW, SHADOW), np.array(frames, np.float32).reshape(-1, 3, 4),
+        np.array(shadows, np.float32).reshape(-1, SHADOW, SHADOW),
+        np.array(frames, np.float32).reshape(-1, 3, 4),
         np.array(soft, np.float32), np.array(bias, np.float32),
         (-T[:3, :3].T @ T[:3, 3]).astype(np.float32), LINEAR, s,
     )  # fmt: skip
@@ -343,8 +361,8 @@ def render_color(
 
 
 def _develop(
-    linear: np.ndarray, face_id: np.ndarray, inv_depth: np.ndarray, label: np.ndarray, back: np.ndarray, exposure: float,
-    shape: tuple[int, int, int],
+    linear: np.ndarray, face_id: np.ndarray, inv_depth: np.ndarray, label: np.ndarray, back: np.ndarray,
+    exposure: float, shape: tuple[int, int, int],
 ) -> ColorImage:  # fmt: skip
     """Samples to pixels: clip and blend in linear light over the background, majority vote for the parts."""
     H, W, s = shape

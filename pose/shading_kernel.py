@@ -1,4 +1,5 @@
-"""The inner loops of `pose.shading`: smooth normals, environment look-ups, shadows and the shading of every sample.
+"""The inner loops of `pose.shading`: smooth normals, environment look-ups, shadows and the shading of every
+sample.
 
 Directions into the environment use the octahedral map (Engelhardt and Dachsbacher 2008), which needs no
 trigonometry. Highlights follow GGX (Walter et al. 2007) with the visibility term of Karis and Lazarov
@@ -17,7 +18,8 @@ LINEAR = (np.arange(256) / 255.0).astype(np.float32) ** np.float32(
 
 @njit(cache=True, nogil=True)
 def corner_normals(face_normal, area, faces_of_vertex, first, faces, cos_crease):
-    """Normals (F,3,3) of every face's corners, averaged over neighbours that turn by less than the crease angle.
+    """Normals (F,3,3) of every face's corners, averaged over neighbours that turn by less than the crease
+    angle.
 
     faces_of_vertex lists the faces around vertex v at first[v]..first[v+1]-1.
     """
@@ -65,7 +67,8 @@ def _sky(maps, level, x, y, z, channel):
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _lit(shadow, frame, px, py, pz, radius, bias, angle):
-    """Share of a directional light that reaches a point: five look-ups in its depth map, turned by `angle`."""
+    """Share of a directional light that reaches a point: five look-ups in its depth map, turned by
+    `angle`."""
     size = shadow.shape[0]
     u = frame[0, 0] * px + frame[0, 1] * py + frame[0, 2] * pz + frame[0, 3]
     v = frame[1, 0] * px + frame[1, 1] * py + frame[1, 2] * pz + frame[1, 3]
@@ -105,9 +108,12 @@ def shade(
     """Linear radiance (H,W,3) float32 of every sample; 0 where face_id is -1.
 
     uv (V,2) and inv_z (V,) as given to the rasteriser; points (V,3) in the world; local (V,3) coordinates for
-    textures; normals (F,3,3) in the world; face_color (F,3) linear; face_surface (F,2) roughness and metalness;
-    face_texture (F,) index into textures (T,3: start, height, width) or -1; maps (4,S,S,3): three mirror images of
-    the surroundings from sharp to blurred, then irradiance / pi; lights (L,3) towards each light; shadows (L,S,S),
+    textures; normals (F,3,3) in the world; face_color (F,3) linear; face_surface (F,2) roughness and
+    metalness;
+    face_texture (F,) index into textures (T,3: start, height, width) or -1; maps (4,S,S,3): three mirror
+    images of
+    the surroundings from sharp to blurred, then irradiance / pi; lights (L,3) towards each light; shadows
+    (L,S,S),
     frames (L,3,4) world -> shadow map (column, row, nearness); softness (L,) in shadow pixels; eye (3,).
     """
     height, width = face_id.shape

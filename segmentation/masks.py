@@ -1,4 +1,5 @@
-"""Masks on disk: folders `robot/`, `arm/`, `gripper/` of one PNG a frame, or PNGs directly in the folder (= robot)."""
+"""Masks on disk: folders `robot/`, `arm/`, `gripper/` of one PNG a frame, or PNGs directly in the folder (=
+robot)."""
 
 from __future__ import annotations
 
@@ -63,8 +64,8 @@ class MaskFolder:
         empty = [part for part, files in self.files.items() if not files]
         if empty:
             raise MaskError(
-                f"{self.path}: no PNG masks in {'it or ' if len(self.files) == 1 else ''}its folders"
-                f" {', '.join(empty)}; expected robot/, arm/ or gripper/ with one PNG a frame, or PNGs directly in it"
+                f"{self.path}: no PNG masks for {', '.join(empty)}; expected one PNG a frame"
+                " in robot/, arm/ or gripper/, or PNGs directly in it"
             )
         counts = {part: len(files) for part, files in self.files.items()}
         if len(set(counts.values())) > 1:

@@ -1,6 +1,7 @@
 """How good masks are: region overlap J and boundary measure F as DAVIS defines them.
 
-Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation" (CVPR 2016).
+Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation" (CVPR
+2016).
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ def jaccard(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 
 def boundary_f(predicted: np.ndarray, truth: np.ndarray, bound: float = 0.008) -> float:
-    """F measure of the two outlines, matched within `bound` of the image diagonal (rounded up to whole pixels).
+    """F measure of the two outlines, matched within `bound` of the image diagonal (rounded up to whole
+    pixels).
 
-    Precision is the share of predicted outline pixels within reach of a true one, recall the reverse; 1 when both
+    Precision is the share of predicted outline pixels within reach of a true one, recall the reverse; 1
+    when both
     masks are empty, 0 when one is.
 
     Raises:
@@ -44,7 +47,8 @@ def boundary_f(predicted: np.ndarray, truth: np.ndarray, bound: float = 0.008) -
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """DAVIS's one-pixel outline of a boolean mask (H,W): pixels that differ from the right, lower or diagonal one."""
+    """DAVIS's one-pixel outline of a boolean mask (H,W): pixels that differ from the right, lower or
+    diagonal one."""
     east, south, corner = mask.copy(), mask.copy(), mask.copy()
     east[:, :-1] = mask[:, 1:]
     south[:-1] = mask[1:]

@@ -1,6 +1,8 @@
-"""The compact segmenter: EfficientNet-Lite0 features, a light U-Net on top, softmax over background, arm and gripper.
+"""The compact segmenter: EfficientNet-Lite0 features, a light U-Net on top, softmax over background, arm
+and gripper.
 
-Encoder: Tan and Le, "EfficientNet" (2019), Lite0 variant (no squeeze-excite, ReLU6), with TensorFlow's "same" padding
+Encoder: Tan and Le, "EfficientNet" (2019), Lite0 variant (no squeeze-excite, ReLU6), with TensorFlow's
+"same" padding
 so that the published ImageNet weights fit. 3.1 M parameters.
 """
 

@@ -26,20 +26,23 @@ class Segmenter(Protocol):
     parts: tuple[str, ...]
 
     def segment(self, frames: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        """One dict part -> (H,W) float32 probability for every (H,W,3) uint8 RGB frame, in order, as they come."""
+        """One dict part -> (H,W) float32 probability for every (H,W,3) uint8 RGB frame, in order, as they
+        come."""
 
 
 def load_segmenter(name: str | Path = "default", device: str = "cpu") -> Segmenter:
     """The segmenter of that name: "default" (ships with the package) or a path to weights trained here.
 
     Raises:
-        WeightsError: an unknown name, a missing file, or a file that holds no weights of this network. Files are
+        WeightsError: an unknown name, a missing file, or a file that holds no weights of this network.
+        Files are
             read as plain tensors: one that wants to run code is refused.
     """
     text = str(name)
     if text.lower() in LATER:
         raise WeightsError(
-            f"weights {text!r}: {LATER[text.lower()]} is not available in this version; use 'default' or a path"
+            f"weights {text!r}: {LATER[text.lower()]} is not available in this version;"
+            " use 'default' or a path"
         )
     path = DEFAULT_WEIGHTS if text == "default" else Path(text)
     if not path.is_file():
@@ -71,7 +74,7 @@ def load_segmenter(name: str | Path = "default", device: str = "cpu") -> Segment
 class NetworkSegmenter:
     """The compact network, frame by frame; `robot` is the union of `arm` and `gripper`."""
 
-    parts = ("robot", "arm", "gripper")
+    parts: tuple[str, ...] = ("robot", "arm", "gripper")
 
     def __init__(
         self, network: RobotNet, device: str = "cpu", *, mirror: bool = True, area: int = INPUT_AREA

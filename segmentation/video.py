@@ -53,7 +53,8 @@ def open_video(path: str | Path, fps: float | None = None) -> VideoReader:
         fps: only for folders, default 30; files carry their own timestamps.
 
     Raises:
-        VideoError: nothing there, empty, not a video, sound only, damaged from the first frame on, or images of
+        VideoError: nothing there, empty, not a video, sound only, damaged from the first frame on, or
+        images of
             different sizes. One line that names the file.
     """
     path = Path(path)
@@ -121,9 +122,10 @@ class VideoFile(VideoReader):
             rate = stream.average_rate or stream.guessed_rate or Fraction(30)
             self.fps = float(rate)
             self.frame_count = int(stream.frames) or None
-            self._expected = self.frame_count
-            if self.frame_count is None and container.duration and stream.average_rate:
-                self._expected = round(container.duration / 1e6 * float(rate))
+            # where the container counts no frames, its length tells a cut file (sound may be longer: then
+            # nothing does)
+            alone = len(container.streams) == 1 and self.frame_count is None
+            self._seconds = (container.duration or 0) / 1e6 if alone else 0.0
         first = next(iter(self), None)
         if first is None:
             raise VideoError(f"{path}: the video holds no frames")
@@ -149,7 +151,7 @@ class VideoFile(VideoReader):
             stream.thread_type = "AUTO"
             try:
                 for picture in container.decode(stream):
-                    time = picture.time if picture.time is not None else index / getattr(self, "fps", 30.0)
+                    time = picture.time if picture.time is not None else index / self.fps
                     start = time if start is None else start
                     # damaged files can repeat or reverse timestamps: keep them increasing
                     time_s = max(time - start, last + 1e-6) if index else 0.0
@@ -159,9 +161,14 @@ class VideoFile(VideoReader):
             except (av.FFmpegError, OSError) as error:
                 reason = str(getattr(error, "strerror", "") or error).splitlines()[0]
                 raise VideoError(f"{self.path}: damaged or cut off after {index} frames ({reason})") from None
-        expected = getattr(self, "frame_count", None)
-        if expected is not None and index < 0.98 * expected - 1:
-            raise VideoError(f"{self.path}: cut off: {index} frames can be read of {expected} announced")
+        if self.frame_count is not None and index < 0.98 * self.frame_count - 1:
+            raise VideoError(
+                f"{self.path}: cut off: {index} frames can be read of {self.frame_count} announced"
+            )
+        if last + (start or 0.0) < 0.97 * self._seconds - 2 / self.fps:
+            raise VideoError(
+                f"{self.path}: cut off: it ends after {last:.1f} s of {self._seconds:.1f} s announced"
+            )
 
 
 def _upright(picture: av.VideoFrame) -> np.ndarray:

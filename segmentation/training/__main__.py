@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -47,6 +48,7 @@ def main() -> None:
     mount.add_argument("--flange", required=True, help="link of the arm that carries the tool")
     mount.add_argument("--drop", help="link to remove with everything below it")
     options = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
     if options.command == "mount":
         from segmentation.training.mount import mount as join
@@ -66,10 +68,16 @@ def main() -> None:
 
         torch.set_num_threads(options.threads)
         width, height = options.size
-        settings = TrainSettings(minutes=options.minutes, width=width, height=height, batch=options.batch,
-                                 rate=options.rate, encoder_rate=options.rate / 4, seed=options.seed)  # fmt: skip
-        log = lambda line: print(line, flush=True)  # noqa: E731
-        run(options.shards, options.out, load_photos(options.photos), settings, log, options.start_from)
+        settings = TrainSettings(
+            minutes=options.minutes,
+            width=width,
+            height=height,
+            batch=options.batch,
+            rate=options.rate,
+            encoder_rate=options.rate / 4,
+            seed=options.seed,
+        )
+        run(options.shards, options.out, load_photos(options.photos), settings, start_from=options.start_from)
 
 
 if __name__ == "__main__":

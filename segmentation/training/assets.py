@@ -1,4 +1,5 @@
-"""What scenes are made of: photos, textures, panoramas, object meshes, robots. All paths come from the caller."""
+"""What scenes are made of: photos, textures, panoramas, object meshes, robots. All paths come from the
+caller."""
 
 from __future__ import annotations
 
@@ -6,7 +7,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,9 +53,11 @@ class Assets:
 
 
 def load_assets(
-    photos: Sequence[Path], textures: Sequence[Path], hdris: Sequence[Path], objects: Sequence[Path], robots: Sequence[str],
+    photos: Sequence[Path], textures: Sequence[Path], hdris: Sequence[Path], objects: Sequence[Path],
+    robots: Sequence[str],
 ) -> Assets:  # fmt: skip
-    """Read everything under the given folders; a robot is a `load_robot` name or path, optionally `=weight` behind it."""
+    """Read everything under the given folders; a robot is a `load_robot` name or path, optionally `=weight`
+    behind it."""
     surfaces = [_shrink(cv2.imread(str(p)), 512) for p in files_under(textures, IMAGES)]
     sky = []
     for path in files_under(hdris, {".exr", ".hdr"}):
@@ -93,7 +98,7 @@ def _shrink(image: np.ndarray | None, longest: int) -> np.ndarray | None:
 def _object(path: Path) -> Prop | None:
     """A mesh file as a prop about its centre, longest side 1, at most 3,000 triangles."""
     try:
-        mesh = trimesh.load(path, force="mesh", skip_materials=True)
+        mesh: Any = trimesh.load(path, force="mesh", skip_materials=True)
         if len(mesh.faces) > 3000:
             mesh = mesh.simplify_quadric_decimation(face_count=3000)
         size = float(np.ptp(mesh.vertices, axis=0).max())
@@ -157,7 +162,8 @@ def random_object(rng: np.random.Generator, assets: Assets) -> Prop:
 
 
 def furniture(rng: np.random.Generator, assets: Assets) -> list[Prop]:
-    """A chair, a stand, a shelf or a pipe frame: thin parts and joints that are no robot. Metres, standing at z = 0."""
+    """A chair, a stand, a shelf or a pipe frame: thin parts and joints that are no robot. Metres, standing
+    at z = 0."""
     material = random_material(rng, assets, 0.15)
     kind, parts = rng.random(), []
     if kind < 0.35:  # office chair
@@ -176,7 +182,7 @@ def furniture(rng: np.random.Generator, assets: Assets) -> list[Prop]:
             parts.append(tube(path, 0.022, material))
     elif kind < 0.6:  # lamp or camera arm
         knots = np.cumsum(np.r_[[[0, 0, 0]], rng.standard_normal((4, 3)) * 0.18 + [0, 0, 0.16]], 0)
-        for a, b in zip(knots[:-1], knots[1:]):
+        for a, b in pairwise(knots):
             parts.append(tube(np.linspace(a, b, 4), rng.uniform(0.008, 0.018), material))
         parts.append(box(tuple(rng.uniform(0.04, 0.2, 3)), random_material(rng, assets), tuple(knots[-1])))
     elif kind < 0.8:  # shelf with things

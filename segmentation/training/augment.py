@@ -1,8 +1,10 @@
-"""What happens to a rendered sample each time it is trained on: crops, other backgrounds, and what cameras and codecs do."""
+"""What happens to a rendered sample each time it is trained on: crops, other backgrounds, and what cameras
+and codecs do."""
 
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,7 +68,7 @@ def _crop(
 def camera_effects(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
     """Exposure, colour, blur, low resolution, noise, palettes and compression, each some of the time."""
     h, w = rgb.shape[:2]
-    x = rgb.astype(np.float32) / 255
+    x: Any = rgb.astype(np.float32) / 255
     if rng.random() < 0.8:
         x = np.clip(x * rng.uniform(0.65, 1.4) * np.exp(rng.normal(0, 0.07, 3)), 0, 1) ** np.exp(
             rng.normal(0, 0.2)
@@ -90,13 +92,13 @@ def camera_effects(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
         angle = rng.uniform(0, np.pi)
         c = (n - 1) / 2
         for s in np.linspace(-c, c, 2 * n):
-            kernel[int(round(c + s * np.sin(angle))), int(round(c + s * np.cos(angle)))] = 1
+            kernel[round(c + s * np.sin(angle)), round(c + s * np.cos(angle))] = 1
         x = cv2.filter2D(x, -1, kernel / kernel.sum())
     elif rng.random() < 0.2:
         x = x + rng.uniform(0.3, 1.2) * (x - cv2.GaussianBlur(x, (0, 0), 1.0))
     if rng.random() < 0.4:
         x = x + rng.standard_normal(x.shape, np.float32) * np.float32(rng.uniform(0.005, 0.06))
-    out = (np.clip(x, 0, 1) * 255).astype(np.uint8)
+    out: Any = (np.clip(x, 0, 1) * 255).astype(np.uint8)
     draw = rng.random()
     if draw < 0.12:
         palette = Image.fromarray(out).quantize(int(rng.integers(48, 256)), method=Image.Quantize.FASTOCTREE)

@@ -1,4 +1,5 @@
-"""Losses over softmax scores: cross entropy plus Dice of the whole robot and of the gripper over the batch."""
+"""Losses over softmax scores: cross entropy plus Dice of the whole robot and of the gripper over the
+batch."""
 
 from __future__ import annotations
 

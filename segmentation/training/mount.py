@@ -26,18 +26,20 @@ def _read(path: Path) -> ElementTree.Element:
     return root
 
 
+def _end(joint: ElementTree.Element, end: str) -> str:
+    """The link at a joint's `parent` or `child` end, "" for elements that are no joints."""
+    node = joint.find(end) if joint.tag == "joint" else None
+    return "" if node is None else node.get("link", "")
+
+
 def _below(root: ElementTree.Element, link: str) -> set[str]:
-    joints = [
-        (j.find("parent").get("link"), j.find("child").get("link"))
-        for j in root.iter("joint")
-        if j.find("child") is not None
-    ]  # type: ignore[union-attr]
-    found, waiting = set(), [link]
+    found: set[str] = set()
+    waiting = [link]
     while waiting:
         name = waiting.pop()
         found.add(name)
-        waiting += [child for parent, child in joints if parent == name]
-    return {str(n) for n in found}
+        waiting += [_end(e, "child") for e in root if _end(e, "parent") == name]
+    return found
 
 
 def mount(
@@ -57,17 +59,11 @@ def mount(
     arm_root, tool_root = _read(arm), _read(tool)
     gone = _below(arm_root, drop) if drop else set()
     for element in list(arm_root):
-        child = element.find("child")
-        if (element.tag == "link" and element.get("name") in gone) or (
-            child is not None and child.get("link") in gone
-        ):
-            arm_root.remove(element)
-        elif element.tag in ("transmission", "gazebo"):
+        named = element.tag == "link" and element.get("name") in gone
+        if named or _end(element, "child") in gone or element.tag in ("transmission", "gazebo"):
             arm_root.remove(element)
     links = [e.get("name", "") for e in tool_root if e.tag == "link"]
-    children = {
-        e.find("child").get("link") for e in tool_root if e.tag == "joint" and e.find("child") is not None
-    }  # type: ignore[union-attr]
+    children = {_end(e, "child") for e in tool_root}
     base = next(name for name in links if name not in children)
     for element in tool_root:
         if element.tag in ("link", "joint", "material"):

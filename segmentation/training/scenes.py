@@ -1,11 +1,12 @@
 """Random scenes: a robot, a camera, surroundings, clutter and light, drawn with exact part masks.
 
-What matters was measured (many failures come from it): sharp photographs behind the robot, textured objects rather
-than smooth ones, held objects and cables labelled background, pictures without a robot, robots cut off by the border.
+What matters was measured (many failures come from it): sharp photographs behind the robot, textured objects
+rather
+than smooth ones, held objects and cables labelled background, pictures without a robot, robots cut off by
+the border.
 """
 
 from __future__ import annotations
-
 
 import cv2
 import numpy as np
@@ -97,7 +98,8 @@ def look_at(eye: np.ndarray, target: np.ndarray, roll: float) -> np.ndarray:
 def random_camera(
     rng: np.random.Generator, points: np.ndarray, poses: np.ndarray, robot: Robot, width: int, height: int
 ) -> tuple[Camera, np.ndarray]:
-    """A camera and the point it looks at: the whole robot, a piece of it, a DROID-like side view, or a close-up."""
+    """A camera and the point it looks at: the whole robot, a piece of it, a DROID-like side view, or a
+    close-up."""
     size = float(np.ptp(points, axis=0).max())
     focal = width / 2 / np.tan(np.radians(np.exp(rng.uniform(np.log(32), np.log(95)))) / 2)
     azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(np.clip(rng.normal(25, 22), -20, 80))
@@ -134,7 +136,8 @@ def random_camera(
 
 
 def _share(points: np.ndarray, camera: Camera) -> float | None:
-    """Rough share of the picture the robot covers; None when it is too little, too much, or touches the camera."""
+    """Rough share of the picture the robot covers; None when it is too little, too much, or touches the
+    camera."""
     cam = points @ camera.T_cam_base[:3, :3].T + camera.T_cam_base[:3, 3]
     inside_cone = np.abs(cam[:, :2]).max(1) < np.abs(cam[:, 2]) * 1.2
     if (inside_cone & (cam[:, 2] > -0.1) & (cam[:, 2] < 0.12)).any() or np.linalg.norm(
@@ -183,7 +186,8 @@ def random_surroundings(
     rng: np.random.Generator, assets: Assets, target: np.ndarray, eye: np.ndarray, width: int, height: int
 ) -> tuple[list[Prop], np.ndarray]:
     """Tables and rooms as props, and the picture behind them."""
-    kind, scene = rng.random(), []
+    kind = rng.random()
+    scene: list[Prop] = []
     if kind < 0.15 and assets.panoramas:
         background = panorama_background(rng, assets, width, height)
     else:
@@ -219,8 +223,8 @@ def _place(rng: np.random.Generator, where: np.ndarray, size: float) -> np.ndarr
 
 
 def random_clutter(
-    rng: np.random.Generator, assets: Assets, target: np.ndarray, eye: np.ndarray, camera: Camera, points: np.ndarray,
-    table: bool,
+    rng: np.random.Generator, assets: Assets, target: np.ndarray, eye: np.ndarray, camera: Camera,
+    points: np.ndarray, table: bool,
 ) -> list[Prop]:  # fmt: skip
     """Objects on the table or in the air, furniture behind, sometimes something in front of the robot."""
     distance = float(np.linalg.norm(target - eye))
@@ -282,8 +286,8 @@ def attachments(rng: np.random.Generator, assets: Assets, robot: Robot, poses: n
             props.append(tube(smooth, rng.uniform(0.003, 0.011), Material((shade,) * 3, 0.5)))
     if rng.random() < 0.25:
         height = rng.uniform(0.02, 0.7)
-        size = (rng.uniform(0.18, 0.6), rng.uniform(0.18, 0.6), height)
-        props.append(box(size, random_material(rng, assets, 0.4), (0, 0, -height / 2 - 0.003)))
+        plate = (rng.uniform(0.18, 0.6), rng.uniform(0.18, 0.6), height)
+        props.append(box(plate, random_material(rng, assets, 0.4), (0, 0, -height / 2 - 0.003)))
     return props
 
 
@@ -294,7 +298,8 @@ def _smooth(path: np.ndarray) -> np.ndarray:
 
 
 def random_look(rng: np.random.Generator, robot: Robot) -> Look:
-    """Paint: the description's own colours (mostly), one colour, two colours by link, bands, dark or metal grippers."""
+    """Paint: the description's own colours (mostly), one colour, two colours by link, bands, dark or metal
+    grippers."""
     mesh = robot.mesh
     color = mesh.face_color.copy()
     F = len(color)

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ def write_shard(path: Path, samples: list[tuple[np.ndarray, np.ndarray]]) -> Non
         content[f"rgb_{i}"] = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 94])[1]
         content[f"part_{i}"] = cv2.imencode(".png", part)[1]
     data = io.BytesIO()
-    np.savez(data, **content)
+    np.savez(data, **content)  # type: ignore[arg-type]
     part_file = path.with_suffix(".part")
     part_file.write_bytes(data.getvalue())
     os.replace(part_file, path)
@@ -38,12 +39,14 @@ def read_shard(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def decode(sample: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """rgb (H,W,3) uint8 and part (H,W) uint8 with 0 background, 1 arm, 2 gripper."""
-    rgb = cv2.imdecode(sample[0], cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(rgb[..., ::-1]), cv2.imdecode(sample[1], cv2.IMREAD_GRAYSCALE)
+    rgb: Any = cv2.imdecode(sample[0], cv2.IMREAD_COLOR)
+    part: Any = cv2.imdecode(sample[1], cv2.IMREAD_GRAYSCALE)
+    return np.ascontiguousarray(rgb[..., ::-1]), part
 
 
 def render_shards(assets: Assets, folder: Path, count: int, seed: int) -> Iterator[Path]:
-    """Render `count` shards into `folder`, skipping those that are there; shard k depends on (seed, k) only."""
+    """Render `count` shards into `folder`, skipping those that are there; shard k depends on (seed, k)
+    only."""
     folder.mkdir(parents=True, exist_ok=True)
     for k in range(count):
         path = folder / f"{seed:03d}_{k:05d}.npz"

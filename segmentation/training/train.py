@@ -20,7 +20,6 @@ from segmentation.training.losses import segmentation_loss
 from segmentation.training.pretrained import load_imagenet
 from segmentation.training.shards import read_shard
 
-
 FROZEN_STAGES = (
     3  # of the encoder, up to stride 8: ImageNet's edges and textures suit real pictures, renderings' don't
 )
@@ -122,16 +121,17 @@ def save_weights(network: RobotNet, path: Path) -> None:
 
 
 def train(
-    shards: Path, out: Path, photos: list[np.ndarray], settings: TrainSettings, log: Callable[[str], None] = print,
-    start_from: Path | None = None,
+    shards: Path, out: Path, photos: list[np.ndarray], settings: TrainSettings,
+    log: Callable[[str], None] = print, start_from: Path | None = None,
 ) -> RobotNet:  # fmt: skip
-    """Train for `settings.minutes`; averaged weights go to out/step_<n>.pt every few minutes. Returns the average."""
+    """Train for `settings.minutes`; averaged weights go to out/step_<n>.pt every few minutes. Returns the
+    average."""
     torch.manual_seed(settings.seed)
     network = RobotNet()
     load_imagenet(network)
     if start_from is not None:
         network.load_state_dict(torch.load(start_from, weights_only=True), strict=False)
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     groups = prepare(network)
     optimizer = torch.optim.AdamW(groups, lr=settings.rate, weight_decay=1e-2)
     averaged = {k: v.detach().clone().float() for k, v in network.state_dict().items()}
@@ -168,9 +168,8 @@ def train(
             losses, ious = np.mean(recent, 0)
             recent.clear()
             rate = step * settings.batch / (time.monotonic() - start)
-            log(
-                f"step {step} min {elapsed:.1f} loss {losses:.3f} iou {ious:.3f} samples/s {rate:.1f} pool {len(samples.pool)}"
-            )
+            numbers = f"loss {losses:.3f} iou {ious:.3f} samples/s {rate:.1f} pool {len(samples.pool)}"
+            log(f"step {step} min {elapsed:.1f} {numbers}")
         if time.monotonic() - saved > settings.save_every:
             saved = time.monotonic()
             mean.load_state_dict(averaged)

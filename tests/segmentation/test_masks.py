@@ -69,7 +69,10 @@ def test_masks_that_do_not_fit(tmp_path):
         MaskFolder(tmp_path)
 
 
-@pytest.mark.parametrize(("part", "index", "mask"), [("hand", 0, np.ones((2, 2))), ("arm", -1, np.ones((2, 2))), ("arm", 0, np.ones(4))])
+@pytest.mark.parametrize(
+    ("part", "index", "mask"),
+    [("hand", 0, np.ones((2, 2))), ("arm", -1, np.ones((2, 2))), ("arm", 0, np.ones(4))],
+)
 def test_what_is_no_mask(tmp_path, part, index, mask):
     with pytest.raises(MaskError):
         write_mask(tmp_path, part, index, mask)

@@ -27,7 +27,8 @@ def test_two_empty_masks_agree_and_an_empty_one_never_matches():
 
 
 def test_outline_by_hand():
-    # A single pixel differs from itself's right, lower and diagonal neighbours: itself, left, above, above-left.
+    # A single pixel differs from itself's right, lower and diagonal neighbours: itself, left, above,
+    # above-left.
     mask = np.zeros((5, 5), bool)
     mask[2, 2] = True
     assert np.argwhere(outline(mask)).tolist() == [[1, 1], [1, 2], [2, 1], [2, 2]]
@@ -52,7 +53,8 @@ def test_boundary_f_by_hand():
     assert edge_a.sum() == 200
     # b's outline: 99 + 99 vertical pixels near a or 30 away, plus the 30-pixel step between them
     near = int(edge_b[:, 96:103].sum())
-    precision, recall = near / edge_b.sum(), (100 + 4) / 200  # the radius is 3 pixels: the step's corner reaches on
+    # the radius is 3 pixels: the step's corner reaches on
+    precision, recall = near / edge_b.sum(), (100 + 4) / 200
     expected = 2 * precision * recall / (precision + recall)
     assert boundary_f(b, a) == pytest.approx(expected, abs=0.02)
 
