@@ -89,10 +89,25 @@ def _package(name: str, use: str) -> Finding:
 
 
 def _segmenter() -> Finding:
-    from segmentation import load_segmenter
+    from segmentation import WeightsError, load_segmenter
 
-    segmenter = load_segmenter("default")
+    try:
+        segmenter = load_segmenter("default")
+    except WeightsError as error:
+        return Finding("default segmenter", "missing", str(error), "masks must be given with --masks")
     return Finding("default segmenter", "ok", f"parts {', '.join(segmenter.parts)}")
+
+
+def _robotseg() -> Finding:
+    from segmentation import WeightsError, load_segmenter
+
+    try:
+        load_segmenter("robotseg")
+    except WeightsError:
+        return Finding(
+            "robotseg weights", "optional", "none", "only the embedded segmenter, whose masks are coarser"
+        )
+    return Finding("robotseg weights", "ok", "found")
 
 
 def _fastapi() -> Finding:

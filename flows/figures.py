@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from flows.episode import Episode
 
 _INK = "#010203"  # stands for currentColor, which matplotlib does not know
-LINE, BAND, BAD = "#0072b2", "#56b4e9", "#d55e00"
+LINE, BAND, BAD = "#2a8fd4", "#56b4e9", "#d55e00"
 MAX_POINTS = 1500  # a curve's points beyond this are thinned out: nobody sees them
 _STYLE: Any = {
     "svg.fonttype": "none",

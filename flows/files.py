@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from flows.errors import FlowError
 
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
+STALE_SECONDS = 24 * 3600
 
 
 @contextmanager
@@ -41,17 +44,23 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(folder: str | Path) -> Iterator[Path]:
+def atomic_folder(folder: str | Path, leave: Callable[[], bool] = lambda: False) -> Iterator[Path]:
     """A temporary sibling folder to fill; put in the place of `folder` at the end, removed on an error.
 
-    What an earlier `folder` held is gone afterwards.
+    What an earlier `folder` held is gone afterwards, unless `leave()` says at the end that it should stay. What
+    runs killed over a day ago left under temporary names is removed.
     """
     folder = Path(folder).absolute()
     make_folder(folder.parent)
+    for stale in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
+        if stale.stat().st_mtime < time.time() - STALE_SECONDS:
+            shutil.rmtree(stale, ignore_errors=True)
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
         make_folder(temporary)
         yield temporary
+        if leave():
+            return
         if folder.exists():
             _exchange(temporary, folder)
         else:

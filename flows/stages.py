@@ -164,6 +164,7 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
     frames = read_json(masks / "frames.json")
     count = len(frames["time_s"])
     options: dict[str, Any] = {}
+    shapes: Any = MaskFolder(masks / "masks")  # read one at a time
     if job.joints is not None:
         q = load_joints(job.joints, robot, count)
         if len(q) == count:
@@ -172,7 +173,7 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
             options["q0"] = np.where(np.isnan(q[0]), robot.rest, q[0])
     trajectory = fit_video(
         robot,
-        MaskFolder(masks / "masks"),
+        shapes,
         camera=None if job.camera is None else Camera.from_dict(job.camera),
         solve=job.solve,
         times=np.array(frames["time_s"], float),
@@ -286,7 +287,7 @@ def report_stage(job: Job, masks: Path, actions: Path, out: Path, seconds: dict[
     assert job.robot is not None
     robot = robot_of(job.robot)
     episode = replace(load_episode(actions), seconds=seconds)
-    folder = MaskFolder(masks / "masks")
+    folder: Any = MaskFolder(masks / "masks")
 
     def images() -> Iterator[np.ndarray]:
         for frame in open_source(job.video, job.fps):

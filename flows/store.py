@@ -49,7 +49,8 @@ def keep(stage: str, key: str, build: Callable[[Path], None]) -> Product:
     if found is not None:
         return found
     start = time.perf_counter()
-    with atomic_folder(folder) as temporary:
+    # another run may have built the same in the meantime and be reading it: then its product stays
+    with atomic_folder(folder, leave=lambda: open_product(folder) is not None) as temporary:
         build(temporary)
         files = _hash_files(temporary)
         seconds = round(time.perf_counter() - start, 3)

@@ -1,4 +1,5 @@
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,19 @@ def test_the_hash_of_a_folder_is_of_names_and_contents(tmp_path):
     assert sha256_path(tmp_path / "a") == sha256_path(tmp_path / "b")
     os.rename(tmp_path / "a" / "x.png", tmp_path / "a" / "y.png")
     assert sha256_path(tmp_path / "a") != sha256_path(tmp_path / "b")
+
+
+def test_what_killed_runs_left_is_cleared_after_a_day(tmp_path):
+    for name, age in ((".f.dead.tmp", 90000), (".f.live.tmp", 10), (".g.dead.tmp", 90000)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    with atomic_folder(tmp_path / "f"):
+        pass
+    assert names(tmp_path) == [".f.live.tmp", ".g.dead.tmp", "f"]
+
+
+def test_a_folder_can_stay(tmp_path):
+    (tmp_path / "f").mkdir()
+    with atomic_folder(tmp_path / "f", leave=lambda: True) as temporary:
+        (temporary / "new").touch()
+    assert names(tmp_path) == ["f"] and names(tmp_path / "f") == []
