@@ -30,7 +30,5 @@ def folder(entry: dict[str, Any], name: str) -> Path:
     """
     spec = importlib.util.find_spec(entry["package"])
     if spec is None or not spec.submodule_search_locations:
-        raise RobotError(
-            f"robot {name!r} needs the Python package {entry['package']!r}, which is not installed"
-        )
+        raise RobotError(f"robot {name!r} needs the Python package {entry['package']!r}, which is not installed")
     return Path(next(iter(spec.submodule_search_locations)))

@@ -1,8 +1,9 @@
 """Fewer triangles for the same shape: edge collapse in the order of a quadric error.
 
 Source: Garland and Heckbert, "Surface simplification using quadric error metrics", SIGGRAPH 1997, with planes
-weighted by the area of their triangle, so that screws and engravings go first. Made for CAD meshes as robots have
-them: open borders, several sheets at an edge and loose pieces are taken as they come, and the budget is always met.
+weighted by the area of their triangle, so that screws and engravings go first. Made for CAD meshes as robots
+have them: open borders, several sheets at an edge and loose pieces are taken as they come, and the budget is
+always met.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ BORDER = 1.0  # weight of keeping open borders in place
 TURN = 0.2  # a triangle's normal may not turn further than to this cosine
 
 
-def decimate(
-    vertices: np.ndarray, faces: np.ndarray, target: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def decimate(vertices: np.ndarray, faces: np.ndarray, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Collapse edges until at most `target` triangles are left.
 
     Args:
@@ -27,8 +26,8 @@ def decimate(
         target: triangles to keep.
 
     Returns:
-        vertices (V,3) float64 with the kept ones moved, faces (F,3) int64 in the old numbering of vertices, and
-        kept (F,) bool, the rows of `faces` that live on.
+        vertices (V,3) float64 with the kept ones moved, faces (F,3) int64 in the old numbering of vertices,
+        and kept (F,) bool, the rows of `faces` that live on.
     """
     points = np.ascontiguousarray(vertices, np.float64).copy()
     triangles = np.ascontiguousarray(faces, np.int64).copy()
@@ -46,12 +45,12 @@ def decimate(
     return points, triangles, kept
 
 
-# The loops below are written out in numbers instead of small arrays: that compiles and runs several times faster.
+# The loops below are written out in numbers, not small arrays: that compiles and runs much faster.
 
 
 @njit(cache=True)
 def _plane(Q, x, y, z, d, weight):
-    """Add weight times the squared distance to the plane (x,y,z).p + d = 0; Q holds xx xy xz yy yz zz x y z 1."""
+    """Add weight * squared distance to the plane (x,y,z).p + d = 0 to Q, xx xy xz yy yz zz x y z 1."""
     Q[0] += weight * x * x
     Q[1] += weight * x * y
     Q[2] += weight * x * z
@@ -115,7 +114,7 @@ def _error(Q, x, y, z):
 
 @njit(cache=True)
 def _best(points, quadrics, i, j, Q):
-    """Error and place of the point that replaces edge i-j: the quadric's minimum if near, else one on the edge.
+    """Error and place of the point that replaces edge i-j: the quadric's minimum if near, else on the edge.
 
     Q (10,) is scratch.
     """

@@ -73,20 +73,17 @@ def parse_xml(data: bytes, source: str) -> etree._Element:
         RobotError: too large, not XML, or carrying a document type (entities could hide anything).
     """
     if len(data) > MAX_BYTES:
-        raise RobotError(
-            f"{source}: {len(data) / 1e6:.0f} MB of XML; a description may have {MAX_BYTES // 10**6} MB"
-        )
+        raise RobotError(f"{source}: {len(data) / 1e6:.0f} MB of XML; a description may have {MAX_BYTES // 10**6} MB")
     if not data.strip():
         raise RobotError(f"{source}: the file is empty; expected a URDF or xacro description")
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data or b"\0" in data:
-        raise RobotError(
-            f"{source}: XML with a document type, entities or zero bytes is not accepted; remove them"
-        )
+        raise RobotError(f"{source}: XML with a document type, entities or zero bytes is not accepted; remove them")
+    parser = _parser(recover=False)
     try:
-        root = etree.fromstring(data, _parser(recover=False))
+        root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
         # undeclared prefixes as in <drake:...> are common and harmless; every other fault is final
-        if any(entry.domain_name != "NAMESPACE" for entry in error.error_log) or not len(error.error_log):
+        if any(entry.domain_name != "NAMESPACE" for entry in parser.error_log) or not len(parser.error_log):
             raise RobotError(f"{source}: not readable as XML ({str(error).splitlines()[0][:150]})") from None
         root = etree.fromstring(data, _parser(recover=True))
     if root is None or root.getroottree().docinfo.doctype:
@@ -110,9 +107,7 @@ def parse_description(data: bytes, source: str) -> Description:
     root = parse_xml(data, source)
     if root.tag != "robot":
         hint = "; MJCF is not read yet" if root.tag == "mujoco" else ""
-        raise RobotError(
-            f"{source}: the root element is <{str(root.tag)[:40]}>, expected <robot> of a URDF{hint}"
-        )
+        raise RobotError(f"{source}: the root element is <{str(root.tag)[:40]}>, expected <robot> of a URDF{hint}")
     links = tuple(_name(e, "link", source) for e in root.findall("link"))
     if not links:
         raise RobotError(f"{source}: the description has no <link>")
@@ -243,9 +238,7 @@ def _color(material: etree._Element, source: str) -> tuple[float, float, float] 
     tag = material.find("color")
     if tag is None or tag.get("rgba") is None:
         return None
-    rgba = np.clip(
-        _numbers(tag.get("rgba"), 4, (), f"{source}: material {show(material.get('name'))} rgba"), 0, 1
-    )
+    rgba = np.clip(_numbers(tag.get("rgba"), 4, (), f"{source}: material {show(material.get('name'))} rgba"), 0, 1)
     return float(rgba[0]), float(rgba[1]), float(rgba[2])
 
 

@@ -24,8 +24,8 @@ def infer_gripper(
     """The first gripper joint that opens two fingers, or None when no joint does so clearly.
 
     Two links that the joint moves in different ways are fingers; their distance over the joint's range is
-    fitted with a straight line. Fingers that slide apart are measured along their motion, others between their
-    nearest vertices.
+    fitted with a straight line. Fingers that slide apart are measured along their motion, others between
+    their nearest vertices.
 
     Args:
         tree, mesh: the robot.
@@ -60,7 +60,7 @@ def infer_gripper(
 
 
 def _tips(tree: KinematicTree, mesh: RobotMesh, column: int) -> list[tuple[int, int]]:
-    """(link, the first link above it that the column moves) for moved links with geometry and none below them."""
+    """(link, the first link above it that the column moves) for moved links with geometry, none below."""
     top = np.full(len(tree.parent), -1)
     for link, parent in enumerate(tree.parent):
         above = top[parent] if parent >= 0 else -1

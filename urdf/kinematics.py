@@ -72,9 +72,7 @@ def link_poses(tree: KinematicTree, q: np.ndarray) -> np.ndarray:
     q = np.asarray(q, np.float64)
     _check_columns(tree, q.shape)
     flat = (
-        np.ascontiguousarray(q.reshape(-1, q.shape[-1]))
-        if q.shape[-1]
-        else np.zeros((int(np.prod(q.shape[:-1])), 1))
+        np.ascontiguousarray(q.reshape(-1, q.shape[-1])) if q.shape[-1] else np.zeros((int(np.prod(q.shape[:-1])), 1))
     )
     poses = np.empty((len(flat), len(tree.parent), 4, 4))
     _walk(flat, tree.parent, tree.basis, tree.q_index, tree.multiplier, tree.offset, poses)

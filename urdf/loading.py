@@ -94,9 +94,7 @@ def _complete(description: Description, entry: dict[str, Any]) -> Description:
     if "name" in tool:
         links = (*links, tool["name"])
         xyz, rpy = tuple(map(float, tool["xyz"])), tuple(map(float, tool["rpy"]))
-        joints.append(
-            Joint(f"{tool['name']}_joint", "fixed", tool["parent"], tool["name"], xyz, rpy, (1.0, 0.0, 0.0))
-        )
+        joints.append(Joint(f"{tool['name']}_joint", "fixed", tool["parent"], tool["name"], xyz, rpy, (1.0, 0.0, 0.0)))
     return replace(description, links=links, joints=tuple(joints))
 
 
@@ -141,9 +139,7 @@ def _assemble(
     )
 
 
-def _rest(
-    joints: tuple[Joint, ...], lower: np.ndarray, upper: np.ndarray, known: dict[str, float]
-) -> np.ndarray:
+def _rest(joints: tuple[Joint, ...], lower: np.ndarray, upper: np.ndarray, known: dict[str, float]) -> np.ndarray:
     middle = np.where((lower <= 0) & (upper >= 0), 0.0, (lower + upper) / 2)
     given = [known.get(j.name, m) for j, m in zip(joints, middle)]
     return np.clip(np.array(given, float), lower, upper)

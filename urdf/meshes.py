@@ -19,9 +19,9 @@ from urdf.robot import RobotMesh
 if TYPE_CHECKING:
     from urdf.meshfiles import Surface
 
-VERSION = 2  # part of the cache key: raise it when the meshes made here change
+VERSION = 3  # part of the cache key: raise it when the meshes made here change
 WELD = 1e-5  # metres; vertices closer than this are one
-GRIPPER_DETAIL = 2.0  # the gripper is small: it is decimated as if it were larger by this factor
+GRIPPER_DETAIL = 1.4  # the gripper is small: it is decimated as if it were larger by this factor
 
 
 class MeshBuilder:
@@ -92,9 +92,7 @@ class MeshBuilder:
             surfaces.append(_placed(surface, v, scale))
             links.append(self.link_names.index(v.link))
         if not surfaces:
-            raise RobotError(
-                f"{self.source}: the description has no visual geometry, so there is nothing to draw or fit"
-            )
+            raise RobotError(f"{self.source}: no link has visual geometry, so there is nothing to draw or fit")
         return _weld(surfaces, links)
 
 

@@ -41,7 +41,7 @@ def load_mesh(path: Path, where: str) -> Surface:
     if kind == "dae" and (b"<!DOCTYPE" in data or b"<!ENTITY" in data):
         raise RobotError(f"{where}: mesh {path} declares a document type or entities, which is not accepted")
     try:
-        scene: Any = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=_Beside(path))
+        scene: Any = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=_Beside(path), process=False)
         pieces: list[Any] = scene.dump(concatenate=False)
     except Exception as error:  # the readers raise anything on a broken file
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
@@ -56,9 +56,7 @@ def load_mesh(path: Path, where: str) -> Surface:
         raise RobotError(f"{where}: mesh {path} has vertices that are not finite")
     colors = [_color(p) for p in pieces]
     known = any(c is not None for c in colors)
-    color = np.concatenate(
-        [np.full((len(p.faces), 3), GREY) if c is None else c for p, c in zip(pieces, colors)]
-    )
+    color = np.concatenate([np.full((len(p.faces), 3), GREY) if c is None else c for p, c in zip(pieces, colors)])
     return Surface(vertices, faces, color.astype(np.float32), known)
 
 
@@ -76,9 +74,7 @@ def _color(piece: Any) -> np.ndarray | None:
         material = visual.material
         image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
         if image is not None:
-            rgb = np.asarray(image.convert("RGB").resize((1, 1), 4), float).reshape(
-                3
-            )  # 4 = box filter: the mean
+            rgb = np.asarray(image.convert("RGB").resize((1, 1), 4), float).reshape(3)  # 4 = box filter: the mean
         else:
             rgb = np.asarray(material.main_color, float)[:3]
         return np.tile(rgb / 255.0, (count, 1))

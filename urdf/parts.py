@@ -13,9 +13,7 @@ from urdf.tree import independent
 
 _START, _END = r"(?:^|[^a-z])", r"(?:$|[^a-z])"
 FINGER = re.compile(rf"finger|jaw|knuckle|thumb|claw|{_START}pads?{_END}", re.IGNORECASE)
-GRIPPER = re.compile(
-    rf"{FINGER.pattern}|gripper|robotiq|{_START}hand{_END}|end_?effector_tool", re.IGNORECASE
-)
+GRIPPER = re.compile(rf"{FINGER.pattern}|gripper|robotiq|{_START}hand{_END}|end_?effector_tool", re.IGNORECASE)
 TOOL = re.compile(
     r"(?:^|[_/])(?:tcp|tool0|tool_center|ee_link|ee_gripper_link|grasp(?:_target)?|ee)(?:$|[_/])",
     re.IGNORECASE,

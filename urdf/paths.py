@@ -99,9 +99,7 @@ class Finder:
 
 def _checked(path: Path, what: str) -> Path:
     if path.suffix.lower() not in MESH_TYPES:
-        raise RobotError(
-            f"{what}: file type {path.suffix or 'none'} is not read; known are {' '.join(MESH_TYPES)}"
-        )
+        raise RobotError(f"{what}: file type {path.suffix or 'none'} is not read; known are {' '.join(MESH_TYPES)}")
     size = path.stat().st_size
     if size > MAX_MESH_BYTES:
         raise RobotError(f"{what}: {size / 1e6:.0f} MB; a mesh file may have {MAX_MESH_BYTES // 10**6} MB")

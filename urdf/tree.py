@@ -24,9 +24,7 @@ def check(description: Description, source: str) -> Description:
     for joint in description.joints:
         for end in (joint.parent, joint.child):
             if end not in links:
-                raise RobotError(
-                    f"{source}: joint {show(joint.name)} names link {show(end)}, which does not exist"
-                )
+                raise RobotError(f"{source}: joint {show(joint.name)} names link {show(end)}, which does not exist")
         if joint.child in above:
             both = f"{show(above[joint.child].name)} and {show(joint.name)}"
             raise RobotError(f"{source}: link {show(joint.child)} has two parent joints, {both}")
@@ -129,8 +127,6 @@ def to_urdf(description: Description) -> str:
             lines.append(f"    <limit {limit}/>")
         if j.mimic is not None:
             name, multiplier, offset = j.mimic
-            lines.append(
-                f'    <mimic joint={quoteattr(name)} multiplier="{multiplier!r}" offset="{offset!r}"/>'
-            )
+            lines.append(f'    <mimic joint={quoteattr(name)} multiplier="{multiplier!r}" offset="{offset!r}"/>')
         lines.append("  </joint>")
     return "\n".join([*lines, "</robot>", ""])
