@@ -9,17 +9,13 @@ from scipy.ndimage import gaussian_filter
 from pose.shading import Material, Prop
 
 
-def grid(
-    corner: np.ndarray, side_a: np.ndarray, side_b: np.ndarray, cells: int = 12
-) -> tuple[np.ndarray, np.ndarray]:
+def grid(corner: np.ndarray, side_a: np.ndarray, side_b: np.ndarray, cells: int = 12) -> tuple[np.ndarray, np.ndarray]:
     """Vertices and faces of a parallelogram cut into cells x cells squares."""
     s = np.linspace(0, 1, cells + 1)
     a, b = np.meshgrid(s, s, indexing="ij")
     vertices = corner + a.reshape(-1, 1) * side_a + b.reshape(-1, 1) * side_b
     i = (np.arange(cells)[:, None] * (cells + 1) + np.arange(cells)).reshape(-1)
-    faces = np.concatenate(
-        [np.stack([i, i + cells + 1, i + 1], 1), np.stack([i + 1, i + cells + 1, i + cells + 2], 1)]
-    )
+    faces = np.concatenate([np.stack([i, i + cells + 1, i + 1], 1), np.stack([i + 1, i + cells + 1, i + cells + 2], 1)])
     return vertices.astype(np.float32), faces.astype(np.int32)
 
 
@@ -86,17 +82,13 @@ def wood(rng: np.random.Generator, size: int = 384, color=(0.62, 0.43, 0.27)) ->
     """Planks with grain, uint8 (size,size,3)."""
     x = np.linspace(0, 1, size, endpoint=False)
     grain = gaussian_filter(rng.standard_normal((size, size)), (1.5, 30), mode="wrap")
-    grain = (
-        grain / grain.std() * 0.05 + np.sin(2 * np.pi * (6 * noise(size, 40, rng) + 5 * x[:, None])) * 0.03
-    )
+    grain = grain / grain.std() * 0.05 + np.sin(2 * np.pi * (6 * noise(size, 40, rng) + 5 * x[:, None])) * 0.03
     planks = rng.uniform(0.85, 1.1, 6)[(x * 6).astype(int)][:, None]
     gap = 1 - 0.5 * (np.abs((x * 6) % 1) < 0.02)[:, None]
     return _bytes(np.asarray(color) * ((1 + grain) * planks * gap)[..., None])
 
 
-def speckle(
-    rng: np.random.Generator, size: int = 256, color=(0.5, 0.5, 0.5), contrast: float = 0.12
-) -> np.ndarray:
+def speckle(rng: np.random.Generator, size: int = 256, color=(0.5, 0.5, 0.5), contrast: float = 0.12) -> np.ndarray:
     """Carpet, stone, plaster: coloured noise of two sizes, uint8."""
     value = (noise(size, 1.2, rng) - 0.5) * contrast * 2 + (noise(size, 25, rng) - 0.5) * contrast
     return _bytes(np.asarray(color) * (1 + value)[..., None])
@@ -146,9 +138,7 @@ def room(rng: np.random.Generator, table_height: float = 0.0, size: float = 3.0)
     legs = Material((0.25, 0.25, 0.27), 0.5)
     parts += [box((0.05, 0.05, 0.72), legs, (x, y, floor_z + 0.36)) for x in (-0.3, 1.2) for y in (-0.7, 0.7)]
     floor = Material((1, 1, 1), 0.7, texture=speckle(rng, color=(0.42, 0.42, 0.44)), texture_size=0.8)
-    wall = Material(
-        (1, 1, 1), 0.9, texture=speckle(rng, color=(0.72, 0.7, 0.66), contrast=0.04), texture_size=2.0
-    )
+    wall = Material((1, 1, 1), 0.9, texture=speckle(rng, color=(0.72, 0.7, 0.66), contrast=0.04), texture_size=2.0)
     x, y, z = np.eye(3) * 2 * size
     parts.append(Prop(*grid(np.array([-size, -size, floor_z]), x, y, 24), floor))
     parts.append(Prop(*grid(np.array([-1.6, -size, floor_z]), y, z * 0.5, 16), wall))

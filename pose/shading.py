@@ -134,9 +134,7 @@ def smooth_normals(
     unit = cross / np.maximum(area, 1e-20)[:, None]
     order = np.argsort(merged.reshape(-1), kind="stable")
     first = np.searchsorted(merged.reshape(-1)[order], np.arange(merged.max(initial=0) + 2))
-    return corner_normals(
-        unit, area, (order // 3).astype(np.int32), first, merged, np.cos(np.radians(crease_degrees))
-    )
+    return corner_normals(unit, area, (order // 3).astype(np.int32), first, merged, np.cos(np.radians(crease_degrees)))
 
 
 @cache
@@ -175,9 +173,7 @@ def surroundings(radiance: np.ndarray, turn: float = 0.0) -> np.ndarray:
     if h > 2 * SKY:  # average first, so that no lamp falls between the samples
         step = h // SKY
         radiance = (
-            radiance[: h // step * step, : w // step * step]
-            .reshape(h // step, step, w // step, step, 3)
-            .mean((1, 3))
+            radiance[: h // step * step, : w // step * step].reshape(h // step, step, w // step, step, 3).mean((1, 3))
         )
         h, w = radiance.shape[:2]
     row = np.arccos(np.clip(d[:, 2], -1, 1)) / np.pi * h
@@ -335,9 +331,7 @@ def render_color(
     for light, direction in zip(lights, directions):
         frame, texel = _light_frame(direction, points)
         p = points @ frame[:, :3].T + frame[:, 3]
-        shadows.append(
-            rasterize(p[:, :2].astype(np.float32), p[:, 2].astype(np.float32), faces, SHADOW, SHADOW)[1]
-        )
+        shadows.append(rasterize(p[:, :2].astype(np.float32), p[:, 2].astype(np.float32), faces, SHADOW, SHADOW)[1])
         frames.append(frame)
         soft.append(np.clip(light.softness * 0.25 / texel, 0.7, 25))  # as if every shadow fell over 25 cm
         bias.append(texel * (1.5 + 0.7 * soft[-1]))

@@ -107,9 +107,7 @@ class MaskFolder:
                 " give masks at the video's own size"
             )
         if count is not None and len(self) != count:
-            raise MaskError(
-                f"{self.path}: {len(self)} masks for a video of {count} frames; give one mask a frame"
-            )
+            raise MaskError(f"{self.path}: {len(self)} masks for a video of {count} frames; give one mask a frame")
 
 
 def _pngs(folder: Path) -> list[Path]:

@@ -61,11 +61,7 @@ class ConvNorm(nn.Module):
     def fuse(self) -> None:
         """Fold the batch norm into the convolution (evaluation only; the result is the same)."""
         norm = self.norm
-        if (
-            isinstance(norm, nn.BatchNorm2d)
-            and norm.running_var is not None
-            and norm.running_mean is not None
-        ):
+        if isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None and norm.running_mean is not None:
             gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
             self.conv.weight.data = self.conv.weight * gain[:, None, None, None]
             self.conv.bias = nn.Parameter(norm.bias - norm.running_mean * gain)

@@ -41,8 +41,7 @@ def load_segmenter(name: str | Path = "default", device: str = "cpu") -> Segment
     text = str(name)
     if text.lower() in LATER:
         raise WeightsError(
-            f"weights {text!r}: {LATER[text.lower()]} is not available in this version;"
-            " use 'default' or a path"
+            f"weights {text!r}: {LATER[text.lower()]} is not available in this version; use 'default' or a path"
         )
     path = DEFAULT_WEIGHTS if text == "default" else Path(text)
     if not path.is_file():
@@ -59,12 +58,8 @@ def load_segmenter(name: str | Path = "default", device: str = "cpu") -> Segment
         raise WeightsError(f"{path}: holds no state dict of tensors")
     shapes = {k: v.shape for k, v in state.items() if not str(k).endswith("num_batches_tracked")}
     if shapes != expected:
-        wrong = sorted(str(k) for k in set(shapes) ^ set(expected)) or [
-            k for k in expected if shapes[k] != expected[k]
-        ]
-        raise WeightsError(
-            f"{path}: weights of another network ({len(wrong)} tensors differ, first {wrong[0]})"
-        )
+        wrong = sorted(str(k) for k in set(shapes) ^ set(expected)) or [k for k in expected if shapes[k] != expected[k]]
+        raise WeightsError(f"{path}: weights of another network ({len(wrong)} tensors differ, first {wrong[0]})")
     network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
     if not all(torch.isfinite(v).all() for v in network.state_dict().values()):
         raise WeightsError(f"{path}: some weights are not finite numbers")
@@ -76,15 +71,15 @@ class NetworkSegmenter:
 
     parts: tuple[str, ...] = ("robot", "arm", "gripper")
 
-    def __init__(
-        self, network: RobotNet, device: str = "cpu", *, mirror: bool = True, area: int = INPUT_AREA
-    ):
-        """mirror: also look at the mirrored picture and average, twice the time."""
+    def __init__(self, network: RobotNet, device: str = "cpu", *, mirror: bool | None = None, area: int = INPUT_AREA):
+        """mirror: also look at the mirrored picture and average: better masks in twice the time. None: where the
+        processor is fast enough at it."""
         self.device = torch.device(device)
         self.dtype = torch.bfloat16 if _bfloat16_is_fast(self.device) else torch.float32
         network = network.eval().fuse().to(self.device, self.dtype)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.mirror, self.area = mirror, area
+        self.mirror = self.dtype == torch.bfloat16 if mirror is None else mirror
+        self.area = area
 
     def segment(self, frames: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         """See `Segmenter.segment`."""
@@ -107,9 +102,7 @@ class NetworkSegmenter:
         soft = self.network(image).float().softmax(1)
         if self.mirror:
             soft = (soft[:1] + soft[1:].flip(3)) / 2
-        full = cv2.resize(
-            soft[0].permute(1, 2, 0).cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR
-        )
+        full = cv2.resize(soft[0].permute(1, 2, 0).cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
         return np.ascontiguousarray(full.transpose(2, 0, 1))
 
 

@@ -67,10 +67,7 @@ def open_video(path: str | Path, fps: float | None = None) -> VideoReader:
 
 def natural_key(path: Path) -> list:
     """Sort key under which frame2 comes before frame10."""
-    return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part.lower())
-        for part in re.split(r"(\d+)", path.name)
-    ]
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"(\d+)", path.name)]
 
 
 class ImageFolder(VideoReader):
@@ -78,9 +75,7 @@ class ImageFolder(VideoReader):
 
     def __init__(self, path: Path, fps: float):
         self.path, self.fps = path, float(fps)
-        names = (
-            p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
-        )
+        names = (p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
         self.files = sorted(names, key=natural_key)
         if not self.files:
             kinds = " ".join(sorted(s[1:] for s in IMAGE_SUFFIXES))
@@ -162,13 +157,9 @@ class VideoFile(VideoReader):
                 reason = str(getattr(error, "strerror", "") or error).splitlines()[0]
                 raise VideoError(f"{self.path}: damaged or cut off after {index} frames ({reason})") from None
         if self.frame_count is not None and index < 0.98 * self.frame_count - 1:
-            raise VideoError(
-                f"{self.path}: cut off: {index} frames can be read of {self.frame_count} announced"
-            )
+            raise VideoError(f"{self.path}: cut off: {index} frames can be read of {self.frame_count} announced")
         if last + (start or 0.0) < 0.97 * self._seconds - 2 / self.fps:
-            raise VideoError(
-                f"{self.path}: cut off: it ends after {last:.1f} s of {self._seconds:.1f} s announced"
-            )
+            raise VideoError(f"{self.path}: cut off: it ends after {last:.1f} s of {self._seconds:.1f} s announced")
 
 
 def _upright(picture: av.VideoFrame) -> np.ndarray:

@@ -24,17 +24,13 @@ def main() -> None:
     train = commands.add_parser("train", help="train on shards, also while they are being rendered")
     mount = commands.add_parser("mount", help="put another gripper on an arm")
     for command in (render, train):
-        command.add_argument(
-            "--photos", type=Path, nargs="*", default=[], help="folders of photos without robots"
-        )
+        command.add_argument("--photos", type=Path, nargs="*", default=[], help="folders of photos without robots")
         command.add_argument("--out", type=Path, required=True)
         command.add_argument("--seed", type=int, default=0)
     render.add_argument("--textures", type=Path, nargs="*", default=[], help="folders of material photos")
     render.add_argument("--hdris", type=Path, nargs="*", default=[], help="folders of .exr or .hdr panoramas")
     render.add_argument("--objects", type=Path, nargs="*", default=[], help="folders of object meshes")
-    render.add_argument(
-        "--robot", action="append", required=True, help="load_robot name or path, =WEIGHT behind it"
-    )
+    render.add_argument("--robot", action="append", required=True, help="load_robot name or path, =WEIGHT behind it")
     render.add_argument("--count", type=int, default=100, help="shards")
     train.add_argument("--shards", type=Path, required=True)
     train.add_argument("--minutes", type=float, default=60)

