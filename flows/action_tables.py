@@ -34,9 +34,7 @@ def action_table(episode: Episode, space: str) -> pa.Table:
     return pa.table(columns)
 
 
-def write_actions(
-    episodes: Sequence[Path], out: Path, format: str = "parquet", space: str = "ee"
-) -> list[Path]:
+def write_actions(episodes: Sequence[Path], out: Path, format: str = "parquet", space: str = "ee") -> list[Path]:
     """Write one file for all episodes (an `episode` column tells them apart), or one each into a folder.
 
     `out` is a file when its name ends in .parquet or .csv, else a folder. Returns the files written.
@@ -56,18 +54,13 @@ def write_actions(
         names = [folder.resolve().name for folder in tables]
         if len(set(names)) < len(names):
             raise FlowError(f"{out}: two episodes have the same folder name; give one file as --out instead")
-        return [
-            _write(table, out / f"{name}.{format}", format) for name, table in zip(names, tables.values())
-        ]
+        return [_write(table, out / f"{name}.{format}", format) for name, table in zip(names, tables.values())]
     if len({tuple(t.column_names) for t in tables.values()}) > 1:
         raise FlowError(f"{out}: the episodes have different joints; give a folder as --out instead")
     labelled = [
-        table.add_column(0, "episode", pa.array([str(folder)] * len(table)))
-        for folder, table in tables.items()
+        table.add_column(0, "episode", pa.array([str(folder)] * len(table))) for folder, table in tables.items()
     ]
-    return [
-        _write(pa.concat_tables(labelled) if len(labelled) > 1 else next(iter(tables.values())), out, format)
-    ]
+    return [_write(pa.concat_tables(labelled) if len(labelled) > 1 else next(iter(tables.values())), out, format)]
 
 
 def _write(table: pa.Table, path: Path, format: str) -> Path:

@@ -26,22 +26,14 @@ VideoArg = Annotated[
 ]
 RobotOpt = Annotated[
     str,
-    typer.Option(
-        "--robot", "-r", metavar="R", help="A name (see `urdfit robots list`) or a URDF / xacro file."
-    ),
+    typer.Option("--robot", "-r", metavar="R", help="A name (see `urdfit robots list`) or a URDF / xacro file."),
 ]
-OutOpt = Annotated[
-    Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write; replaced as a whole.")
-]
+OutOpt = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write; replaced as a whole.")]
 CameraOpt = Annotated[
     Path | None,
-    typer.Option(
-        "--camera", metavar="FILE", help="cam.json with K and, where known, T_cam_base; else solved for."
-    ),
+    typer.Option("--camera", metavar="FILE", help="cam.json with K and, where known, T_cam_base; else solved for."),
 ]
-WeightsOpt = Annotated[
-    str, typer.Option("--weights", metavar="W", help="Segmenter: a name or a weights file.")
-]
+WeightsOpt = Annotated[str, typer.Option("--weights", metavar="W", help="Segmenter: a name or a weights file.")]
 JointsOpt = Annotated[
     Path | None,
     typer.Option(
@@ -52,19 +44,13 @@ JointsOpt = Annotated[
 ]
 SolveOpt = Annotated[
     str | None,
-    typer.Option(
-        "--solve", metavar="LIST", help="Any of camera,joints,gripper,focal. Default: what is not given."
-    ),
+    typer.Option("--solve", metavar="LIST", help="Any of camera,joints,gripper,focal. Default: what is not given."),
 ]
 FpsOpt = Annotated[
     float | None, typer.Option("--fps", min=0.01, help="Frames a second of a folder of images (default 30).")
 ]
-SeedOpt = Annotated[
-    int, typer.Option("--seed", help="Of the random searches; the same seed gives the same result.")
-]
-NoPrefectOpt = Annotated[
-    bool, typer.Option("--no-prefect", help="Run the stages directly, not as a Prefect flow.")
-]
+SeedOpt = Annotated[int, typer.Option("--seed", help="Of the random searches; the same seed gives the same result.")]
+NoPrefectOpt = Annotated[bool, typer.Option("--no-prefect", help="Run the stages directly, not as a Prefect flow.")]
 QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no summary.")]
 
 
@@ -75,9 +61,7 @@ def _episode_runner(no_prefect: bool) -> Any:
 
         return run_episode
     if not os.environ.get("URDFIT_DEBUG"):
-        os.environ.setdefault(
-            "PREFECT_LOGGING_LEVEL", "CRITICAL"
-        )  # our own bars and one-line errors say it all
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # our own bars and one-line errors say it all
         os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
     import flows
 
@@ -116,9 +100,7 @@ def run(
 @app.command(epilog="Example: urdfit segment clip.mp4 --out masks --part gripper")
 def segment(
     video: VideoArg,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for robot/, arm/, gripper/.")
-    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for robot/, arm/, gripper/.")],
     part: Annotated[str, typer.Option("--part", help="robot, arm, gripper or all.")] = "all",
     weights: WeightsOpt = "default",
     fps: FpsOpt = None,
@@ -142,9 +124,7 @@ def segment(
 def fit(
     video: VideoArg,
     robot: RobotOpt,
-    masks: Annotated[
-        Path, typer.Option("--masks", metavar="DIR", help="Folder of masks, see `urdfit segment`.")
-    ],
+    masks: Annotated[Path, typer.Option("--masks", metavar="DIR", help="Folder of masks, see `urdfit segment`.")],
     out: OutOpt,
     camera: CameraOpt = None,
     joints: JointsOpt = None,
@@ -160,9 +140,7 @@ def fit(
 
     check_out(out)
     with progress_bars(quiet):
-        job = make_job(
-            video, robot, camera=camera, masks=masks, joints=joints, solve=solve, fps=fps, seed=seed
-        )
+        job = make_job(video, robot, camera=camera, masks=masks, joints=joints, solve=solve, fps=fps, seed=seed)
         folder = run_job(job, out, report=False)
     if not quiet:
         cli_tools.show_episode(folder)
@@ -211,9 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 failed, 2 bad usage."""
     try:
         command = typer.main.get_command(app)
-        code = command.main(
-            list(sys.argv[1:] if arguments is None else arguments), "urdfit", standalone_mode=False
-        )
+        code = command.main(list(sys.argv[1:] if arguments is None else arguments), "urdfit", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         return _fail("interrupted", 130)

@@ -47,11 +47,7 @@ def robots_show(robot: RobotArg) -> None:
     table = _table("joint", "part", "lower", "upper", "rest")
     for i, name in enumerate(loaded.joint_names):
         factor, unit = (1000.0, " mm") if slides[i] else (float(np.rad2deg(1.0)), "°")
-        limits = (
-            ("endless", "")
-            if loaded.continuous[i]
-            else tuple(_number(v * factor, unit) for v in _ends(loaded, i))
-        )
+        limits = ("endless", "") if loaded.continuous[i] else tuple(_number(v * factor, unit) for v in _ends(loaded, i))
         part = "gripper" if i in set(loaded.gripper_joints.tolist()) else "arm"
         table.add_row(name, part, *limits, _number(loaded.rest[i] * factor, unit))
     _print(table)
@@ -120,9 +116,7 @@ def evaluate_pose_command(
 def view(
     episode: Annotated[Path, typer.Argument(metavar="EPISODE", help="Episode folder.")],
     rerun: Annotated[bool, typer.Option("--rerun", help="Open the recording in Rerun's viewer.")] = False,
-    path_only: Annotated[
-        bool, typer.Option("--print", help="Print the file's path instead of opening it.")
-    ] = False,
+    path_only: Annotated[bool, typer.Option("--print", help="Print the file's path instead of opening it.")] = False,
 ) -> None:
     """Open an episode's report in the browser, or its recording in Rerun."""
     import shutil
@@ -156,9 +150,7 @@ def doctor() -> None:
     table = _table("", "part", "found", "without it")
     marks = {"ok": "[green]ok[/]", "optional": "[yellow]--[/]", "missing": "[red]!![/]"}
     for finding in findings:
-        table.add_row(
-            marks[finding.state], finding.part, finding.found, "" if finding.state == "ok" else finding.cost
-        )
+        table.add_row(marks[finding.state], finding.part, finding.found, "" if finding.state == "ok" else finding.cost)
     _print(table)
     if any(f.state == "missing" for f in findings):
         raise typer.Exit(1)
@@ -217,6 +209,4 @@ def _print(table: Table) -> None:
 
     console = Console()
     # a pipe has no width of its own: do not fold there
-    Console(
-        width=None if console.is_terminal else max(120, shutil.get_terminal_size((120, 40)).columns)
-    ).print(table)
+    Console(width=None if console.is_terminal else max(120, shutil.get_terminal_size((120, 40)).columns)).print(table)

@@ -60,9 +60,7 @@ def pose_rows(errors: PoseErrors) -> list[tuple[str, str]]:
         factor, unit = (1000.0, " mm") if name in errors.sliding else (float(np.rad2deg(1.0)), "°")
         rows.append((f"  {name}", f"median {median * factor:.2f}{unit}, mean {mean * factor:.2f}{unit}"))
     if np.isfinite(errors.camera_m):
-        rows.append(
-            ("camera error", f"{errors.camera_m * 1000:.1f} mm, {np.rad2deg(errors.camera_rad):.2f}°")
-        )
+        rows.append(("camera error", f"{errors.camera_m * 1000:.1f} mm, {np.rad2deg(errors.camera_rad):.2f}°"))
     if np.isfinite(errors.gripper_m):
         rows.append(("gripper opening error", f"{errors.gripper_m * 1000:.1f} mm"))
     if np.isfinite(errors.ee_m):

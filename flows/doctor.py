@@ -49,6 +49,7 @@ def examine() -> list[Finding]:
     findings = [_python(), *(_package(name, use) for name, use in REQUIRED.items())]
     for check in (
         _segmenter,
+        _robotseg,
         _fastapi,
         _encoder_h264,
         _cache,
@@ -68,9 +69,7 @@ def _guarded(check: Callable[[], Finding]) -> Finding:
         return check()
     except Exception as error:
         text = " ".join(str(error).split())
-        return Finding(
-            check.__name__.strip("_"), "missing", f"{type(error).__name__}: {text[:160]}", "repair it"
-        )
+        return Finding(check.__name__.strip("_"), "missing", f"{type(error).__name__}: {text[:160]}", "repair it")
 
 
 def _python() -> Finding:
@@ -104,9 +103,7 @@ def _robotseg() -> Finding:
     try:
         load_segmenter("robotseg")
     except WeightsError:
-        return Finding(
-            "robotseg weights", "optional", "none", "only the embedded segmenter, whose masks are coarser"
-        )
+        return Finding("robotseg weights", "optional", "none", "only the embedded segmenter, whose masks are coarser")
     return Finding("robotseg weights", "ok", "found")
 
 
@@ -124,9 +121,7 @@ def _encoder_h264() -> Finding:
 
     names = [name for name in ("libx264", "libsvtav1") if name in av.codecs_available]
     state = "ok" if "libx264" in names else "missing"
-    return Finding(
-        "video encoders", state, ", ".join(names) or "none", "overlay.mp4: install another build of av"
-    )
+    return Finding("video encoders", state, ", ".join(names) or "none", "overlay.mp4: install another build of av")
 
 
 def _cache() -> Finding:
@@ -143,9 +138,7 @@ def _cache() -> Finding:
 def _prefect() -> Finding:
     found = version("prefect")
     state = "optional" if found == "not installed" else "ok"
-    return Finding(
-        "prefect", state, found, "runs are not recorded, retried or scheduled: pip install prefect"
-    )
+    return Finding("prefect", state, found, "runs are not recorded, retried or scheduled: pip install prefect")
 
 
 def _cuda() -> Finding:
@@ -153,17 +146,13 @@ def _cuda() -> Finding:
 
     if torch.cuda.is_available():
         return Finding("CUDA", "ok", torch.cuda.get_device_name(0))
-    return Finding(
-        "CUDA", "optional", "none", "everything runs on the processor, segmentation about 10x slower"
-    )
+    return Finding("CUDA", "optional", "none", "everything runs on the processor, segmentation about 10x slower")
 
 
 def _pytorch3d() -> Finding:
     if importlib.util.find_spec("pytorch3d") is not None:
         return Finding("pytorch3d", "ok", version("pytorch3d"))
-    return Finding(
-        "pytorch3d", "optional", "not installed", "no second rendering backend; the own one is used"
-    )
+    return Finding("pytorch3d", "optional", "not installed", "no second rendering backend; the own one is used")
 
 
 def _trainer() -> Finding:
@@ -182,7 +171,5 @@ def _viewer() -> Finding:
     beside = Path(sys.executable).with_name("rerun")
     found = str(beside) if beside.exists() else shutil.which("rerun")
     if found is None:
-        return Finding(
-            "rerun viewer", "optional", "no `rerun` command", "`urdfit view --rerun` does not work"
-        )
+        return Finding("rerun viewer", "optional", "no `rerun` command", "`urdfit view --rerun` does not work")
     return Finding("rerun viewer", "ok", found)

@@ -31,9 +31,7 @@ def part_image(robot: Robot, q: np.ndarray, camera: Camera) -> np.ndarray:
     points = link_vertices(robot, q) @ T[:3, :3].T + T[:3, 3]
     z = points[:, 2]
     safe = np.where(z[:, None] > 1e-3, points, [0.0, 0.0, 1.0])
-    face_id, _ = rasterize(
-        camera.project(safe), inverse_depth(z), robot.mesh.faces, camera.height, camera.width
-    )
+    face_id, _ = rasterize(camera.project(safe), inverse_depth(z), robot.mesh.faces, camera.height, camera.width)
     gripper = np.array([part == "gripper" for part in robot.link_parts])
     labels = np.append(gripper[robot.mesh.face_link].astype(np.int8), np.int8(-1))
     return labels[face_id]

@@ -76,9 +76,7 @@ class Episode:
         valid = np.asarray(self.valid, bool)
         iou = self.iou[valid]
         share = (
-            {n: float(self.observable[valid, i].mean()) for i, n in enumerate(self.joint_names)}
-            if valid.any()
-            else {}
+            {n: float(self.observable[valid, i].mean()) for i, n in enumerate(self.joint_names)} if valid.any() else {}
         )
         return {
             "frames": len(self),
@@ -167,9 +165,7 @@ def load_episode(folder: str | Path) -> Episode:
     data = read_json(folder / "episode.json", "episode")
     version = str(data.get("schema_version", "?")) if isinstance(data, dict) else "?"
     if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
-        raise FlowError(
-            f"{folder}/episode.json: schema {version}, this urdfit reads {SCHEMA_VERSION}; update urdfit"
-        )
+        raise FlowError(f"{folder}/episode.json: schema {version}, this urdfit reads {SCHEMA_VERSION}; update urdfit")
     path = folder / "trajectory.parquet"
     if not path.is_file():
         raise FlowError(f"{path}: the episode's trajectory is missing; run `urdfit run` again")
@@ -179,9 +175,7 @@ def load_episode(folder: str | Path) -> Episode:
         column = {name: table[name].to_numpy() for name in table.column_names}
 
         def block(prefix: str) -> np.ndarray:
-            return (
-                np.stack([column[f"{prefix}_{n}"] for n in names], 1) if names else np.zeros((len(table), 0))
-            )
+            return np.stack([column[f"{prefix}_{n}"] for n in names], 1) if names else np.zeros((len(table), 0))
 
         return Episode(
             robot=data["robot"],
@@ -198,9 +192,7 @@ def load_episode(folder: str | Path) -> Episode:
             ee=np.stack([column[n] for n in EE_COLUMNS], 1),
             actions=np.stack([column[n] for n in ACTION_COLUMNS], 1),
             camera=Camera.from_dict(data["camera"], f"{folder}/episode.json"),
-            camera_sigma=_numbers(
-                data["camera_sigma"]["rotation_rad"] + data["camera_sigma"]["translation_m"]
-            ),
+            camera_sigma=_numbers(data["camera_sigma"]["rotation_rad"] + data["camera_sigma"]["translation_m"]),
             focal_sigma=float(_numbers([data["camera_sigma"]["focal_px"]])[0]),
             solved=tuple(data["solved"]),
             warnings=tuple(data["warnings"]),

@@ -61,9 +61,7 @@ def evaluate_pose(episode: Episode, truth: dict[str, Any], camera: Camera | None
         )
     rows = np.atleast_2d(np.array(truth["q"], float))
     if len(rows) != len(episode):
-        raise FlowError(
-            f"the truth has {len(rows)} frames, the episode {len(episode)}; they must be the same"
-        )
+        raise FlowError(f"the truth has {len(rows)} frames, the episode {len(episode)}; they must be the same")
     robot = robot_of(episode.robot)
     mine = [episode.joint_names.index(n) for n in names]
     difference = episode.q[:, mine] - rows[:, [truth["joint_names"].index(n) for n in names]]
@@ -88,9 +86,7 @@ def evaluate_pose(episode: Episode, truth: dict[str, Any], camera: Camera | None
         observable_joint=_median(error[seen]),
         camera_m=camera_m,
         camera_rad=camera_rad,
-        gripper_m=_mean(np.abs(episode.gripper_opening - np.array(opening, float)))
-        if opening is not None
-        else np.nan,
+        gripper_m=_mean(np.abs(episode.gripper_opening - np.array(opening, float))) if opening is not None else np.nan,
         ee_m=ee,
         valid_fraction=float(np.mean(episode.valid)),
     )
@@ -142,13 +138,9 @@ def evaluate_masks(predicted: str | Path, truth: str | Path) -> dict[str, dict[s
             f"{predicted} has parts {', '.join(mine.parts)}, {truth} {', '.join(true.parts)}: none in common"
         )
     if len(mine) != len(true):
-        raise MaskError(
-            f"{predicted} has {len(mine)} frames, {truth} has {len(true)}; give masks of the same frames"
-        )
+        raise MaskError(f"{predicted} has {len(mine)} frames, {truth} has {len(true)}; give masks of the same frames")
     if mine.size != true.size:
-        raise MaskError(
-            f"{predicted} has masks of size {mine.size}, {truth} of {true.size}; give masks of one size"
-        )
+        raise MaskError(f"{predicted} has masks of size {mine.size}, {truth} of {true.size}; give masks of one size")
     scores: dict[str, list[tuple[float, float]]] = {part: [] for part in parts}
     for t in range(len(true)):
         a, b = mine[t], true[t]

@@ -111,10 +111,6 @@ def _svg(figure: Figure, title: str) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Title": title})
     text = buffer.getvalue()
-    text = (
-        text[text.index("<svg") :]
-        .replace(_INK, "currentColor")
-        .replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans'")
-    )
+    text = text[text.index("<svg") :].replace(_INK, "currentColor").replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans'")
     text = re.sub(r'<svg ([^>]*?)width="[\d.]+pt"', r'<svg role="img" \1', text, count=1)
     return re.sub(r'<svg ([^>]*?)height="[\d.]+pt"', r"<svg \1", text, count=1)

@@ -47,8 +47,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_folder(folder: str | Path, leave: Callable[[], bool] = lambda: False) -> Iterator[Path]:
     """A temporary sibling folder to fill; put in the place of `folder` at the end, removed on an error.
 
-    What an earlier `folder` held is gone afterwards, unless `leave()` says at the end that it should stay. What
-    runs killed over a day ago left under temporary names is removed.
+    What an earlier `folder` held is gone afterwards, unless `leave()` says at the end that it should stay.
+    What was left by runs that were killed over a day ago is removed.
     """
     folder = Path(folder).absolute()
     make_folder(folder.parent)

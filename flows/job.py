@@ -141,9 +141,7 @@ def parse_solve(solve: str | list[str] | tuple[str, ...] | None) -> tuple[str, .
     names = [n.strip() for n in (solve.split(",") if isinstance(solve, str) else solve)]
     wrong = [n for n in names if n not in SOLVABLE]
     if wrong or not names:
-        raise UsageError(
-            f"--solve {','.join(names)}: expected some of {','.join(SOLVABLE)}, separated by commas"
-        )
+        raise UsageError(f"--solve {','.join(names)}: expected some of {','.join(SOLVABLE)}, separated by commas")
     return tuple(n for n in SOLVABLE if n in names)
 
 
@@ -162,17 +160,11 @@ def load_joints(path: str | Path, robot: Robot, frames: int | None = None) -> np
         ) from None
     unknown = [n for n in names if n not in robot.joint_names]
     if unknown:
-        raise FlowError(
-            f"{path}: joint {unknown[0]!r} is none of {robot.name}'s: {', '.join(robot.joint_names)}"
-        )
+        raise FlowError(f"{path}: joint {unknown[0]!r} is none of {robot.name}'s: {', '.join(robot.joint_names)}")
     if rows.ndim != 2 or rows.shape[1] != len(names) or len(rows) == 0:
-        raise FlowError(
-            f"{path}: the rows of q have {rows.shape[-1]} numbers, but joint_names lists {len(names)}"
-        )
+        raise FlowError(f"{path}: the rows of q have {rows.shape[-1]} numbers, but joint_names lists {len(names)}")
     if frames is not None and len(rows) not in (1, frames):
-        raise FlowError(
-            f"{path}: q has {len(rows)} rows, the video {frames} frames; give one row a frame, or one row"
-        )
+        raise FlowError(f"{path}: q has {len(rows)} rows, the video {frames} frames; give one row a frame, or one row")
     q = np.full((len(rows), len(robot.joint_names)), np.nan)
     for column, name in enumerate(names):
         q[:, robot.joint_names.index(name)] = rows[:, column]

@@ -46,9 +46,7 @@ def write_recording(
         stream.set_time("time", duration=float(episode.time_s[t]))
         ok, jpeg = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
         if ok:
-            stream.log(
-                "world/camera/image", rr.EncodedImage(contents=jpeg.tobytes(), media_type="image/jpeg")
-            )
+            stream.log("world/camera/image", rr.EncodedImage(contents=jpeg.tobytes(), media_type="image/jpeg"))
         stream.log("world/camera/image/mask", rr.SegmentationImage(class_image(masks[t]), opacity=0.4))
         if episode.valid[t]:
             _log_pose(rr, stream, episode, robot, poses[t], t)
@@ -92,9 +90,7 @@ def _log_camera(rr: Any, stream: Any, episode: Episode) -> None:
     K = np.array(camera.K, float)
     K[:2, 2] += _HALF_PIXEL
     T_base_cam = np.linalg.inv(np.asarray(camera.T_cam_base, float))
-    stream.log(
-        "world/camera", rr.Transform3D(translation=T_base_cam[:3, 3], mat3x3=T_base_cam[:3, :3]), static=True
-    )
+    stream.log("world/camera", rr.Transform3D(translation=T_base_cam[:3, 3], mat3x3=T_base_cam[:3, :3]), static=True)
     stream.log(
         "world/camera/image",
         rr.Pinhole(
@@ -115,9 +111,7 @@ def _log_styles(rr: Any, stream: Any, episode: Episode) -> None:
         stream.log(f"joints/{_safe(name)}", rr.SeriesLines(names=name), static=True)
     points = episode.ee[np.isfinite(episode.ee).all(1), :3]
     if len(points) > 1:
-        stream.log(
-            "world/ee", rr.LineStrips3D([points], colors=[PART_COLORS["gripper"]], radii=0.002), static=True
-        )
+        stream.log("world/ee", rr.LineStrips3D([points], colors=[PART_COLORS["gripper"]], radii=0.002), static=True)
 
 
 def _log_pose(rr: Any, stream: Any, episode: Episode, robot: Robot, poses: np.ndarray, t: int) -> None:

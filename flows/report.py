@@ -38,9 +38,7 @@ def write_report(path: Path, episode: Episode, robot: Robot, pictures: Mapping[i
 
 def render_report(episode: Episode, robot: Robot, pictures: Mapping[int, np.ndarray]) -> str:
     """The report's HTML; every text that comes from outside is escaped."""
-    environment = Environment(
-        loader=PackageLoader("flows"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(loader=PackageLoader("flows"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     worst = int(np.nanargmin(episode.iou)) if np.isfinite(episode.iou).any() else -1
     return environment.get_template("report.html").render(
         episode=episode,
@@ -113,8 +111,7 @@ def _camera_rows(episode: Episode) -> list[tuple[str, str]]:
         ),
         (
             "Viewing direction",
-            f"({look[0]:.3f}, {look[1]:.3f}, {look[2]:.3f})"
-            + _plus_minus(np.rad2deg(sigma[:3].max()), "°", 2),
+            f"({look[0]:.3f}, {look[1]:.3f}, {look[2]:.3f})" + _plus_minus(np.rad2deg(sigma[:3].max()), "°", 2),
         ),
         ("Solved for", ", ".join(episode.solved) or "nothing"),
     ]

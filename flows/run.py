@@ -119,9 +119,7 @@ def check_out(out: str | Path) -> Path:
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise FlowError(
-            f"{out}: cannot be written ({parent} is {'not writable' if parent.is_dir() else 'a file'})"
-        )
+        raise FlowError(f"{out}: cannot be written ({parent} is {'not writable' if parent.is_dir() else 'a file'})")
     return out
 
 

@@ -187,9 +187,7 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
     warnings = list(trajectory.warnings)
     if missing and not any("no robot" in w for w in warnings):
         first = int(np.flatnonzero(~valid)[0])
-        warnings.append(
-            f"no robot found in {missing} of {count} frames (first: frame {first}); their joints are NaN"
-        )
+        warnings.append(f"no robot found in {missing} of {count} frames (first: frame {first}); their joints are NaN")
     blank = ~valid[:, None]
     trajectory = replace(
         trajectory,

@@ -119,11 +119,7 @@ def code_version(*packages: str) -> str:
     for package in packages:
         path = root / package
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if (
-                file.is_file()
-                and file.suffix not in (".pyc", ".nbi", ".nbc")
-                and "__pycache__" not in file.parts
-            ):
+            if file.is_file() and file.suffix not in (".pyc", ".nbi", ".nbc") and "__pycache__" not in file.parts:
                 sources[file.relative_to(root).as_posix()] = sha256_file(file)
     return f"{version()}+{sha256_json(sources)[:16]}"
 
