@@ -99,7 +99,9 @@ class Camera:
             raise CameraError(f"{source}: image size {width}x{height} is not between 1 and 65536 pixels")
         K = _matrix(data["K"], (3, 3), "K", source)
         if K[0, 0] <= 0 or K[1, 1] <= 0 or K[1, 0] != 0 or np.abs(K[2] - [0, 0, 1]).max() > 1e-9:
-            raise CameraError(f"{source}: K must read [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with fx, fy > 0, got {K.tolist()}")
+            raise CameraError(
+                f"{source}: K must read [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with fx, fy > 0, got {K.tolist()}"
+            )
         distortion = data.get("distortion") or []
         if not isinstance(distortion, Sequence) or len(distortion) not in (0, 4, 5):
             raise CameraError(f"{source}: distortion must be [] or [k1, k2, p1, p2, k3]")
@@ -115,9 +117,14 @@ class Camera:
         if T is not None:
             T = _matrix(T, (4, 4), "T_cam_base", source)
             R = T[:3, :3]
-            if np.abs(R @ R.T - np.eye(3)).max() > 1e-3 or np.linalg.det(R) < 0 or np.abs(T[3] - [0, 0, 0, 1]).max() > 1e-6:
+            if (
+                np.abs(R @ R.T - np.eye(3)).max() > 1e-3
+                or np.linalg.det(R) < 0
+                or np.abs(T[3] - [0, 0, 0, 1]).max() > 1e-6
+            ):
                 raise CameraError(
-                    f"{source}: T_cam_base is no rigid motion (a rotation with determinant +1, a translation in metres, last row 0 0 0 1)"
+                    f"{source}: T_cam_base is no rigid motion: expected a rotation with determinant +1, "
+                    "a translation in metres and the last row 0 0 0 1"
                 )
         return cls(width, height, K, T, values)
 
@@ -144,7 +151,9 @@ def _matrix(value: Any, shape: tuple[int, int], name: str, source: str) -> np.nd
     except (TypeError, ValueError):
         raise CameraError(f"{source}: {name} must be a {shape[0]}x{shape[1]} matrix of numbers") from None
     if matrix.shape != shape:
-        raise CameraError(f"{source}: {name} has shape {'x'.join(map(str, matrix.shape))}, expected {shape[0]}x{shape[1]}")
+        raise CameraError(
+            f"{source}: {name} has shape {'x'.join(map(str, matrix.shape))}, expected {shape[0]}x{shape[1]}"
+        )
     if not np.isfinite(matrix).all():
         raise CameraError(f"{source}: {name} holds a value that is not finite")
     return matrix

@@ -11,14 +11,14 @@ import numpy as np
 
 from pose.camera import Camera
 from pose.errors import FitError
-from pose.hypotheses import Hypothesis, KeyFrames, find
+from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find
 from pose.kernel import make_model
+from pose.smoothing import smooth
 from pose.solver import Solution
 from pose.targets import MIN_SHARE, Targets, shrink
 from pose.tracking import COARSE, FINE, MIDDLE, PYRAMID, Frame, Tracker
 from pose.trajectory import Trajectory
 from pose.uncertainty import joint_scale, marginal, misfit, observable, prior_information
-from pose.smoothing import smooth
 from urdf import Robot
 
 Progress = Callable[[str, int, int], None]
@@ -208,7 +208,7 @@ def _key_frames(thumbnails: list[np.ndarray | None], count: int) -> list[int]:
 
 def _keys(problem: Problem, keys: list[int], models, search_model, limits) -> KeyFrames:
     fine = [problem.targets.read(t, FINE.width) for t in keys]
-    targets = tuple([shrink(target, level) for target in fine] for level in (COARSE, MIDDLE)) + (fine,)
+    targets = (*tuple([shrink(target, level) for target in fine] for level in (COARSE, MIDDLE)), fine)
     pose = np.eye(4) if problem.camera.T_cam_base is None else problem.camera.T_cam_base
     camera = replace(problem.camera, T_cam_base=pose)
     K = tuple(problem.targets.view(camera, level.width).K for level in PYRAMID)
@@ -327,10 +327,10 @@ def _finish(problem: Problem, frames, camera: Camera, camera_covariance, solutio
             sigma[:, k] = np.where(ok, np.minimum(np.hypot(deviation[:, column], spread[:, k]), widest), widest)
     sigma[~np.isfinite(q)] = np.nan
     valid = np.isfinite(q).all(1) & explained
+    deviations = np.sqrt(np.diag(camera_covariance).clip(0))
     return Trajectory(
         robot.joint_names, q, sigma, observable(sigma, limits) & valid[:, None], iou, valid, camera,
-        np.sqrt(np.diag(camera_covariance)[:6].clip(0)), camera.focal * float(np.sqrt(max(0.0, camera_covariance[6, 6]))),
-        problem.solved,
+        deviations[:6], camera.focal * float(deviations[6]), problem.solved,
     )  # fmt: skip
 
 
@@ -346,7 +346,7 @@ def _describe(others: list[Hypothesis], solution: Solution) -> list[dict]:
     out = []
     best = float(solution.iou.mean())
     for h in others:
-        turn = np.rad2deg(np.arccos(np.clip((np.trace(h.T[:3, :3].T @ solution.view.T_cam_base[:3, :3]) - 1) / 2, -1, 1)))
+        turn = np.rad2deg(camera_turn(h.T, solution.view.T_cam_base))
         joints = np.rad2deg(np.abs(h.q - solution.q).max())
         if h.score > best - 0.03 and (turn > 5 or joints > 15):
             out.append({"iou": round(h.score, 4), "camera_turned_deg": round(float(turn), 1), "q": h.q[0].tolist(),
@@ -367,5 +367,7 @@ def _warnings(problem: Problem, trajectory: Trajectory) -> list[str]:
         if problem.free[k] and hidden.sum() > 0.5 * max(1, trajectory.valid.sum()):
             out.append(f"{name} cannot be told from this view in {int(hidden.sum())} frames")
     if trajectory.valid.any() and np.median(trajectory.iou[trajectory.valid]) < 0.7:
-        out.append("the fit explains the masks poorly (median IoU below 0.7): wrong robot, wrong masks, or a held object")
+        out.append(
+            "the fit explains the masks poorly (median IoU below 0.7): wrong robot, wrong masks, or a held object"
+        )
     return out

@@ -17,10 +17,11 @@ from pose.errors import FitError
 from pose.kernel import Model
 from pose.solver import Level, Solution, Unknowns, View, solve
 from pose.start import Guesses, Search
-from pose.targets import shrink
-from pose.tracking import COARSE, FINE, MIDDLE, Tracker
+from pose.tracking import Tracker
 
 Report = Callable[[int, int], None]
+SEARCHES = 5  # at most
+EXPLAINED = 0.9  # mean IoU at the coarsest level
 
 
 @dataclass(frozen=True)
@@ -76,28 +77,56 @@ class Hypothesis:
         return float(np.mean(self.iou))
 
 
-def find(key: KeyFrames, rng: np.random.Generator, report: Report, guesses: int = 20000) -> tuple[Solution, list[Hypothesis]]:
+def find(
+    key: KeyFrames, rng: np.random.Generator, report: Report, guesses: int = 20000
+) -> tuple[Solution, list[Hypothesis]]:
     """The best solution on the finest level, and the hypotheses it beat (best first).
 
     Raises:
         FitError: no guess overlaps the masks.
     """
+    pool: list[Hypothesis] = []
     if key.q is not None and not key.free.any():
-        pool = _with_joints(key, rng, report, guesses)
+        pool = _with_joints(key, rng, _part(report, 0, 1), guesses)
     else:
-        pool = _without_joints(key, rng, report, guesses)
+        bases = _bases(key)
+        for i, base in enumerate(bases):
+            found = _without_joints(key, base, rng, _part(report, i, len(bases)), guesses)
+            settled = _settled(found, pool, searches=i + 1)
+            pool = sorted(pool + found, key=lambda h: -h.score)[:8]
+            if settled:
+                break
     if not pool or pool[0].score < 0.2:
         raise FitError("no pose of this robot covers the masks: check that --robot names the robot in the video")
     pool = sorted((_bundle(key, one, 1) for one in pool[:3]), key=lambda h: -h.score)
     pool = _alternatives(key, pool)
-    best = pool[0]
     report(9, 10)
-    solution = _solve(key, best, len(key.levels) - 1, key.camera_unknowns, iterations=15)
+    solution = _solve(key, pool[0], len(key.levels) - 1, key.camera_unknowns, iterations=15)
     report(10, 10)
     return solution, pool[1:]
 
 
-def _solve(key: KeyFrames, h: Hypothesis, level: int, camera: np.ndarray, frames=None, iterations: int = 20) -> Solution:
+def _part(report: Report, i: int, count: int) -> Callable[[float], None]:
+    return lambda share: report(int(8 * (i + share) / count), 10)
+
+
+def _settled(found: list[Hypothesis], before: list[Hypothesis], searches: int) -> bool:
+    """Whether more searches are unlikely to pay: the masks are explained, or two searches came to the same camera."""
+    if found[0].score > EXPLAINED:
+        return True
+    if searches < 3 or abs(found[0].score - before[0].score) > 0.01:
+        return False
+    return camera_turn(found[0].T, before[0].T) < np.deg2rad(5)
+
+
+def camera_turn(T: np.ndarray, other: np.ndarray) -> float:
+    """Angle in radians between two camera orientations."""
+    return float(Rotation.from_matrix(T[:3, :3].T @ other[:3, :3]).magnitude())
+
+
+def _solve(
+    key: KeyFrames, h: Hypothesis, level: int, camera: np.ndarray, frames=None, iterations: int = 20
+) -> Solution:
     index = list(range(len(h.q))) if frames is None else list(frames)
     return solve(
         key.models[level], h.q[index], key.view(level, h.K, h.T), [key.targets[level][f] for f in index], key.channels,
@@ -133,50 +162,48 @@ def _search(key: KeyFrames, base: int) -> Search:
     )  # fmt: skip
 
 
-def _with_joints(key: KeyFrames, rng, report: Report, guesses: int) -> list[Hypothesis]:
+def _with_joints(key: KeyFrames, rng, report: Callable[[float], None], guesses: int) -> list[Hypothesis]:
     assert key.q is not None
     frames = len(key.q)
     if key.T_cam_base is not None:  # a start was given
         return [_bundle(key, Hypothesis(key.K[0], key.T_cam_base, key.q, np.zeros(frames)), 0)]
-    base = _largest(key)
-    pool = _search(key, base).run(max(1500, guesses // frames), 12, rng)
-    report(2, 10)
+    pool = _search(key, _bases(key)[0]).run(max(1500, guesses // frames), 12, rng)
     found = []
     for i in range(len(pool.q)):
+        report(0.3 + 0.7 * i / len(pool.q))
         found.append(_bundle(key, Hypothesis(pool.K[i], pool.T[i], key.q, np.zeros(frames)), 0))
-        report(2 + 6 * (i + 1) // len(pool.q), 10)
     return sorted(found, key=lambda h: -h.score)
 
 
-def _without_joints(key: KeyFrames, rng, report: Report, guesses: int) -> list[Hypothesis]:
+def _without_joints(key: KeyFrames, base: int, rng, report: Callable[[float], None], guesses: int) -> list[Hypothesis]:
+    """Hypotheses for the whole clip that grow from a search on the key frame `base`."""
     frames = len(key.targets[0])
-    base = _largest(key)
     start = np.tile(key.rest, (frames, 1)) if key.q is None else key.q.copy()
     search = _search(key, base)
     if key.q is not None:
         search = replace(search, rest=key.q[base])
     pool: Guesses = search.run(guesses, 24, rng)
-    report(3, 10)
     single = []
     for i in range(len(pool.q)):
+        report(0.3 + 0.3 * i / len(pool.q))
         h = Hypothesis(pool.K[i], pool.T[i], start.copy(), np.zeros(frames))
         h.q[base] = np.where(key.free, pool.q[i], start[base])
         s = _solve(key, h, 0, key.camera_unknowns, [base], iterations=25)
         single.append(_taken(key, h, s, 0, [base]))
-        report(3 + 2 * (i + 1) // len(pool.q), 10)
     single.sort(key=lambda h: -h.iou[base])
     whole = []
-    for i, h in enumerate(single[:8]):
+    for i, h in enumerate(single[:6]):
+        report(0.6 + 0.4 * i / 6)
         whole.append(_bundle(key, _extend(key, h, base, rng), 0))
-        report(5 + 3 * (i + 1) // 8, 10)
     return sorted(whole, key=lambda h: -h.score)
 
 
 def _extend(key: KeyFrames, h: Hypothesis, base: int, rng) -> Hypothesis:
     """Joints of the other key frames, neighbour by neighbour, with the hypothesis' camera."""
     q, iou = h.q.copy(), h.iou.copy()
+    views = (key.view(0, h.K, h.T),)
     tracker = Tracker(
-        key.models[:1], key.search_model, key.channels, (key.view(0, h.K, h.T),), key.levels[:1], key.free, key.limits, key.rest
+        key.models[:1], key.search_model, key.channels, views, key.levels[:1], key.free, key.limits, key.rest
     )  # fmt: skip
     frames = len(q)
     for f, neighbour in [(f, f - 1) for f in range(base + 1, frames)] + [(f, f + 1) for f in range(base - 1, -1, -1)]:
@@ -227,15 +254,13 @@ def _alternatives(key: KeyFrames, pool: list[Hypothesis]) -> list[Hypothesis]:
     return sorted(tried, key=lambda h: -h.score)
 
 
-def _largest(key: KeyFrames) -> int:
-    """The frame that shows most of the robot, clear of the image border if possible."""
+def _bases(key: KeyFrames) -> list[int]:
+    """Key frames to start searches from: those that show most of the robot, clear of the image border if possible."""
 
-    def rank(target: np.ndarray) -> tuple[int, float]:
-        m = target[0] > 0.5
+    def rank(f: int) -> tuple[int, float]:
+        m = key.targets[0][f][0] > 0.5
         cut = int(m[0].any()) + int(m[:, 0].any()) + int(m[:, -1].any()) + int(m[-1].any())
         return -cut, float(m.sum())
 
-    return max(range(len(key.targets[0])), key=lambda f: rank(key.targets[0][f]))
-
-
-__all__ = ["COARSE", "FINE", "MIDDLE", "Hypothesis", "KeyFrames", "find", "shrink"]
+    order = sorted(range(len(key.targets[0])), key=rank, reverse=True)
+    return [order[i % len(order)] for i in range(SEARCHES)]

@@ -8,7 +8,7 @@ Recognition and Machine Learning, ch. 3.5).
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import cholesky_banded, cho_solve_banded
+from scipy.linalg import cho_solve_banded, cholesky_banded
 
 ACCELERATIONS = np.geomspace(0.1, 300.0, 12)  # rad/s^2 (or m/s^2 after scaling by the joint's range)
 
@@ -27,7 +27,7 @@ def smooth(
     Returns:
         smoothed q (T,n), standard deviations (T,n), and the acceleration that was chosen.
     """
-    frames, joints = q.shape
+    _frames, _joints = q.shape
     known = np.isfinite(q).all(1)
     if known.sum() < 4:
         sigma = np.full(q.shape, np.nan)

@@ -143,7 +143,7 @@ def solve(
     Args:
         q: (F,n) start, one row a frame; targets: F arrays (C,H,W) at the view's size.
         limits: lower and upper (n,).
-        prior: mean (F,n) and information (n,) or (F,n,n): a quadratic pull on the joints, in squared standard deviations.
+        prior: mean (F,n) and information (n,), inverse squared standard deviations: a quadratic pull on the joints.
     """
     q = np.array(q, float)
     frames, joints = q.shape
@@ -200,15 +200,7 @@ def _all(model, q, view, targets, channels, level, pivot) -> list[Equations]:
 
 def _total(equations: list[Equations], q: np.ndarray, prior) -> float:
     total = sum(e.cost for e in equations)
-    if prior is not None:
-        for f, information_f in enumerate(_prior_information(q, prior)):
-            d = q[f] - prior[0][f]
-            total += float(d @ information_f @ d)
-    return total
-
-
-def _prior_information(q: np.ndarray, prior) -> list[np.ndarray]:
-    return [np.diag(prior[1]) if prior[1].ndim == 1 else prior[1][f] for f in range(len(q))]
+    return total if prior is None else total + float(((q - prior[0]) ** 2 * prior[1]).sum())
 
 
 def _assemble(equations: list[Equations], q: np.ndarray, prior) -> tuple[np.ndarray, np.ndarray]:
@@ -224,10 +216,9 @@ def _assemble(equations: list[Equations], q: np.ndarray, prior) -> tuple[np.ndar
         g[:c] += e.g[:c]
         g[s] += e.g[c:]
     if prior is not None:
-        for f, information_f in enumerate(_prior_information(q, prior)):
-            s = slice(c + f * joints, c + (f + 1) * joints)
-            H[s, s] += information_f
-            g[s] += information_f @ (q[f] - prior[0][f])
+        mean, weight = prior
+        H[range(c, len(g)), range(c, len(g))] += np.tile(weight, frames)
+        g[c:] += ((q - mean) * weight).ravel()
     return H, g
 
 

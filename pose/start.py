@@ -38,17 +38,28 @@ class Guesses:
 
     def distinct(self, count: int, angle: float = 0.35) -> Guesses:
         """The best guesses of which no two agree in camera direction and joints to within `angle` radians."""
-        kept: list[int] = []
-        for i in np.argsort(-self.score, kind="stable"):
-            for j in kept:
-                turn = np.arccos(np.clip((np.trace(self.T[i, :3, :3].T @ self.T[j, :3, :3]) - 1) / 2, -1, 1))
-                if turn < angle and np.abs(self.q[i] - self.q[j]).max() < angle:
-                    break
-            else:
-                kept.append(int(i))
-                if len(kept) == count:
-                    break
-        return self[np.array(kept, int)]
+        order = np.argsort(-self.score, kind="stable")
+        kept = _distinct(np.ascontiguousarray(self.q[order]), np.ascontiguousarray(self.T[order]), angle, count)
+        return self[order[kept]]
+
+
+@njit(cache=True, nogil=True)
+def _distinct(q, T, angle, count):
+    kept = np.empty(count, np.int64)
+    found = 0
+    least = 1.0 + 2.0 * np.cos(angle)  # the trace of a rotation by `angle`
+    for i in range(q.shape[0]):
+        new = True
+        for j in kept[:found]:
+            if np.sum(T[i, :3, :3] * T[j, :3, :3]) > least and np.max(np.abs(q[i] - q[j])) < angle:
+                new = False
+                break
+        if new:
+            kept[found] = i
+            found += 1
+            if found == count:
+                break
+    return kept[:found]
 
 
 @dataclass(frozen=True)
@@ -178,12 +189,16 @@ class Search:
         K = np.tile(self.K, (count, 1, 1))
         if not self.focal_known:
             h, w = self.targets.shape[-2:]
-            focal = max(h, w) / 2 / np.tan(np.exp(rng.uniform(*np.log(FIELD_OF_VIEW), count)) / 2)
+            focal = (
+                max(h, w)
+                / 2
+                / np.tan(np.exp(rng.uniform(np.log(FIELD_OF_VIEW[0]), np.log(FIELD_OF_VIEW[1]), count)) / 2)
+            )
             K[:, 0, 0] = K[:, 1, 1] = focal
         q = self._joints(count, rng)
         if self.T is not None:
             return self.score(Guesses(q, np.tile(self.T, (count, 1, 1)), K, np.zeros(count)))
-        elevation = np.arcsin(rng.uniform(*np.sin(ELEVATION), count))
+        elevation = np.arcsin(rng.uniform(np.sin(ELEVATION[0]), np.sin(ELEVATION[1]), count))
         upright = rng.random(count) < UPRIGHT_SHARE
         roll = np.where(upright, rng.normal(0, UPRIGHT_ROLL, count), rng.uniform(-np.pi, np.pi, count))
         R = look(rng.uniform(-np.pi, np.pi, count), elevation, roll)

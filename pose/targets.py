@@ -56,7 +56,7 @@ class Targets:
         return len(self._masks)
 
     def size(self, width: int) -> tuple[int, int]:
-        """(width, height) of the working image whose longest side is `width` pixels (never more than the masks have)."""
+        """(width, height) of the working image whose longest side is `width` pixels, or the masks' own if smaller."""
         factor = min(1.0, width / max(self.width, self.height))
         return max(8, round(self.width * factor)), max(8, round(self.height * factor))
 

@@ -82,7 +82,7 @@ class Tracker:
         pyramid = self.pyramid(target)
         last = len(self.levels) - 1
         tried = [self.refine(q, pyramid, 0, last, near) for q in starts]
-        q, _ = max(tried, key=lambda one: self.score(*one, near))
+        q, _ = max(tried, key=lambda one: self.score(one[0], one[1], near))
         q, overlap = self.refine(q, pyramid, last, near=near)
         return q, self.score(q, overlap, near)
 
