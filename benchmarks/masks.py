@@ -1,6 +1,6 @@
 """Score a segmenter on real pictures it was never trained on: J and F of the whole robot.
 
-    python benchmarks/segmentation.py --data ../shared/data [--weights default|PATH] [--pictures DIR]
+    python benchmarks/masks.py --data ../shared/data [--weights default|PATH] [--pictures DIR]
     [--no-mirror]
 
 - franka_droid_clip: human masks.
