@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -50,8 +51,8 @@ def load_robot(
         arguments = {**entry.get("arguments", {}), **(arguments or {})}
         source = f"robot {text!r}"
     else:
-        entry, path = {}, Path(text).expanduser()
-        if not path.is_file():
+        entry, path = {}, Path(os.path.expanduser(text))
+        if not os.path.isfile(path):  # unlike Path.is_file, False for names no file system takes
             raise RobotError(_unknown(text, path))
         path = path.absolute()
         finder = Finder(path.parent, {k: Path(v) for k, v in (packages or {}).items()})
@@ -62,10 +63,10 @@ def load_robot(
 
 def _unknown(text: str, path: Path) -> str:
     names = catalogue.list_robots()
-    if path.is_dir():
-        return f"{text}: a folder; give the URDF or xacro file inside it"
+    if os.path.isdir(path):
+        return f"{show(text)} is a folder; give the URDF or xacro file inside it"
     if "/" in text or path.suffix:
-        return f"{text}: no such robot description file"
+        return f"{show(text)}: no such robot description file"
     close = difflib.get_close_matches(text.lower(), names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     known = ", ".join(names)

@@ -66,7 +66,7 @@ class Finder:
             full = Path(os.path.normpath(path))
             if base is not None and not full.is_relative_to(os.path.normpath(base)):
                 raise RobotError(f"{what} leaves the description's folder {base}; keep meshes inside it")
-            if full.is_file():
+            if os.path.isfile(full):
                 return _checked(full, what)
             tried.append(str(full.parent))
         where = ", ".join(dict.fromkeys(tried)) or "no folder"
@@ -100,6 +100,8 @@ class Finder:
 def _checked(path: Path, what: str) -> Path:
     if path.suffix.lower() not in MESH_TYPES:
         raise RobotError(f"{what}: file type {path.suffix or 'none'} is not read; known are {' '.join(MESH_TYPES)}")
+    if not os.access(path, os.R_OK):
+        raise RobotError(f"{what}: {path} may not be read; check its permissions")
     size = path.stat().st_size
     if size > MAX_MESH_BYTES:
         raise RobotError(f"{what}: {size / 1e6:.0f} MB; a mesh file may have {MAX_MESH_BYTES // 10**6} MB")

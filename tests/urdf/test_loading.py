@@ -143,6 +143,8 @@ def test_unknown_names_and_absent_files(tmp_path: Path) -> None:
     refused("pandaa", "'pandaa'", "did you mean panda?", "iiwa14")
     refused("/nowhere/robot.urdf", "no such robot description file")
     refused(str(tmp_path), "a folder")
+    refused("/x" * 5000, "no such robot description file")
+    refused("a\0b\nc", "unknown robot")
 
 
 TWO = link("a") + link("b")

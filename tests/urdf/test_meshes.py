@@ -50,6 +50,7 @@ def test_ways_to_name_a_mesh(write: Write, box: Path, name: str) -> None:
         ("robot.urdf", ["file type .urdf"]),
         ("http://example.org/box.stl", ["only package:// and file://"]),
         ("../meshes/empty.stl", ["meshes/empty.stl"]),
+        ("x" * 5000 + ".stl", ["was not found"]),
         ("../meshes/points.ply", ["no triangle"]),
         ("../meshes/broken.dae", ["could not be read"]),
         ("../meshes/bomb.dae", ["document type"]),
