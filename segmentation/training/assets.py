@@ -144,6 +144,8 @@ def random_material(rng: np.random.Generator, assets: Assets, printed: float = 0
 def random_object(rng: np.random.Generator, assets: Assets) -> Prop:
     """Something of longest side about 1, about its centre, with a random material."""
     material, kind = random_material(rng, assets), rng.random()
+    if rng.random() < 0.12:  # dishes, paper, boxes: white and smooth, and yet no robot
+        return white_thing(rng)
     if kind < 0.45 and assets.objects:
         prop = assets.objects[rng.integers(len(assets.objects))]
         return prop.dressed(material)
@@ -157,6 +159,25 @@ def random_object(rng: np.random.Generator, assets: Assets) -> Prop:
         profile = np.column_stack([np.r_[1e-4, radius, 1e-4], np.r_[0, np.linspace(0, 1, n), 1] - 0.5])
         return revolve(profile, material)
     return tube(np.cumsum(rng.standard_normal((24, 3)) * 0.08, 0), rng.uniform(0.005, 0.03), material)
+
+
+def white_thing(rng: np.random.Generator) -> Prop:
+    """A plate, bowl, mug, sheet of paper or carton in white, of longest side about 1."""
+    shade = rng.uniform(0.6, 0.97) * (1 + rng.normal(0, 0.02, 3))
+    material = Material(tuple(np.clip(shade, 0, 1)), rng.uniform(0.1, 0.9))
+    kind = rng.random()
+    if kind < 0.4:
+        height = rng.uniform(0.05, 0.35)
+        foot, rim = rng.uniform(0.15, 0.35), 0.5
+        profile = [[1e-4, 0], [foot, 0], [rim, height], [rim * 0.96, height], [foot, 0.04], [1e-4, 0.03]]
+        return revolve(np.array(profile), material, 40)
+    if kind < 0.6:
+        r = rng.uniform(0.25, 0.45)
+        profile = [[1e-4, -0.5], [r, -0.5], [r, 0.5], [r * 0.9, 0.5], [r * 0.9, -0.45], [1e-4, -0.45]]
+        return revolve(np.array(profile), material, 32)
+    if kind < 0.8:
+        return box((1.0, rng.uniform(0.5, 1), 0.004), material)
+    return box((1.0, rng.uniform(0.3, 1), rng.uniform(0.1, 0.6)), material)
 
 
 def furniture(rng: np.random.Generator, assets: Assets) -> list[Prop]:
