@@ -227,7 +227,7 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
     """Fit every frame, outward in time from the frames whose joints are known."""
     count = len(problem.targets)
     frames: list[Frame | None] = [None] * count
-    targets = problem.targets
+    targets, robot = problem.targets, problem.robot
     done = 0
 
     def start_of(t: int) -> np.ndarray | None:
@@ -253,8 +253,9 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
         if not starts:
             starts = tracker.search(tracker.rest, target, rng, 0.8)
         near = starts[0] if own is not None or previous else None
-        q, overlap = tracker.fit(starts, target, near)
-        if overlap < 0.95 * _usual(frames) or frames.count(None) == count:
+        usual = _usual(frames)
+        q, overlap = tracker.fit(starts, target, near, 0.97 * usual if usual else 1.0)
+        if overlap < 0.95 * usual or not usual:
             again = tracker.search(q, target, rng, 0.3) + tracker.search(starts[0], target, rng, 0.4)
             other, value = tracker.fit(again, target, near)
             if value > overlap:
@@ -265,8 +266,11 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
     def sweep(order: range, previous: list[np.ndarray]) -> None:
         for t in order:
             q = visit(t, previous)
-            if q is not None:
-                previous = [q]
+            if q is None:
+                continue
+            # the next frame starts where this one ended, or where its motion leads
+            ahead = [robot.clip(2 * q - previous[0])] if previous else []
+            previous = [q, *ahead]
 
     known = sorted(t for t in range(count) if seen[t] and start_of(t) is not None)
     if not known:

@@ -8,6 +8,7 @@ Recognition and Machine Learning, ch. 3.5).
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
 ACCELERATIONS = np.geomspace(0.1, 300.0, 12)  # rad/s^2 (or m/s^2 after scaling by the joint's range)
@@ -35,14 +36,14 @@ def smooth(
             sigma[t] = np.sqrt(np.diag(np.linalg.inv(information[t])))
         return q.copy(), sigma, float("nan")
     index = np.flatnonzero(known)
-    y, info = q[index], information[index]
-    order = _second_differences(times[index])
+    y, info = q[index], np.ascontiguousarray(information[index])
+    weights = _second_differences(times[index])
     best = None
     for acceleration in ACCELERATIONS:
-        band, rhs = _system(y, info, order, acceleration * scale)
+        band, rhs = _system(y, info, weights, acceleration * scale)
         factor = cholesky_banded(band, lower=True)
         x = cho_solve_banded((factor, True), rhs).reshape(y.shape)
-        evidence = _evidence(x, y, info, order, acceleration * scale, factor)
+        evidence = _evidence(x, y, info, weights, acceleration * scale, factor)
         if best is None or evidence > best[0]:
             best = evidence, acceleration, x, factor
     assert best is not None
@@ -53,16 +54,16 @@ def smooth(
     return out, sigma, float(acceleration)
 
 
-def _second_differences(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (T-2,3) of a second derivative, and the time (T-2,) over which its noise acts."""
+def _second_differences(times: np.ndarray) -> np.ndarray:
+    """Weights (T-2,3) of a second derivative at unequal steps."""
     a, b = np.diff(times)[:-1], np.diff(times)[1:]
-    return np.stack([2 / (a * (a + b)), -2 / (a * b), 2 / (b * (a + b))], 1), (a + b) / 2
+    return np.stack([2 / (a * (a + b)), -2 / (a * b), 2 / (b * (a + b))], 1)
 
 
-def _system(y, info, order, deviation):
+@njit(cache=True)
+def _system(y, info, weights, deviation):
     """Lower band of the joint information matrix and its right-hand side."""
     frames, joints = y.shape
-    weights, _ = order
     band = np.zeros((3 * joints, frames * joints))
     rhs = np.zeros(frames * joints)
     for t in range(frames):
@@ -72,16 +73,15 @@ def _system(y, info, order, deviation):
             for j in range(i + 1):
                 band[i - j, s + j] += info[t, i, j]
     precision = 1 / deviation**2
-    for t, w in enumerate(weights):
+    for t in range(weights.shape[0]):
         for i in range(3):
             for j in range(i + 1):
                 s = (t + j) * joints
-                band[(i - j) * joints, s : s + joints] += w[i] * w[j] * precision
+                band[(i - j) * joints, s : s + joints] += weights[t, i] * weights[t, j] * precision
     return band, rhs
 
 
-def _evidence(x, y, info, order, deviation, factor) -> float:
-    weights, _ = order
+def _evidence(x, y, info, weights, deviation, factor) -> float:
     d = x - y
     misfit = np.einsum("ti,tij,tj->", d, info, d)
     second = weights[:, 0, None] * x[:-2] + weights[:, 1, None] * x[1:-1] + weights[:, 2, None] * x[2:]
@@ -90,16 +90,17 @@ def _evidence(x, y, info, order, deviation, factor) -> float:
     return float(0.5 * (log_prior - misfit - roughness) - np.log(factor[0]).sum())
 
 
-def _diagonal_of_inverse(factor: np.ndarray) -> np.ndarray:
+@njit(cache=True)
+def _diagonal_of_inverse(factor):
     """Diagonal of A^-1 from the lower banded Cholesky factor of A (Takahashi's recursion on the band)."""
     width, size = factor.shape
     Z = np.zeros((width, size))  # Z[k, j] = (A^-1)[j + k, j]
     for j in range(size - 1, -1, -1):
         m = min(width - 1, size - 1 - j)
-        column = factor[1 : m + 1, j] / factor[0, j]
-        for k in range(m, 0, -1):
-            # (A^-1)[j+k, j] = -sum_l L[j+l, j]/L[j, j] (A^-1)[j+k, j+l]
-            lo = [Z[abs(k - b), j + min(k, b)] for b in range(1, m + 1)]
-            Z[k, j] = -float(column @ np.array(lo)) if m else 0.0
-        Z[0, j] = 1 / factor[0, j] ** 2 - (float(column @ Z[1 : m + 1, j]) if m else 0.0)
+        for k in range(m, -1, -1):
+            # (A^-1)[j+k, j] = [k = 0] / L[j, j]^2 - sum_b L[j+b, j] / L[j, j] (A^-1)[j+k, j+b]
+            total = 1 / factor[0, j] ** 2 if k == 0 else 0.0
+            for b in range(1, m + 1):
+                total -= factor[b, j] / factor[0, j] * (Z[abs(k - b), j + min(k, b)] if k > 0 else Z[b, j])
+            Z[k, j] = total
     return Z[0]

@@ -64,7 +64,7 @@ class Tracker:
         for i in range(first, len(self.levels) if stop is None else stop):
             solution = solve(
                 self.models[i], q[None], self.views[i], pyramid[i : i + 1], self.channels, self.levels[i],
-                Unknowns(NO_CAMERA, self.free), self.limits, prior=prior, iterations=25 if i == 0 else 12,
+                Unknowns(NO_CAMERA, self.free), self.limits, prior=prior, iterations=(25, 12, 6)[i],
             )  # fmt: skip
             q, overlap = solution.q[0], float(solution.iou[0])
         return q, overlap
@@ -74,17 +74,27 @@ class Tracker:
         """(n,) how far a start may be from the truth: it settles what the mask leaves open, no more."""
         return START_SPREAD * joint_scale(self.limits)
 
-    def fit(self, starts: list[np.ndarray], target: np.ndarray, near: np.ndarray | None) -> tuple[np.ndarray, float]:
-        """The best of several starts: all at the coarse levels, the best one at the finest.
+    def fit(
+        self, starts: list[np.ndarray], target: np.ndarray, near: np.ndarray | None, enough: float = 1.0
+    ) -> tuple[np.ndarray, float]:
+        """The best of several starts at the finest level: joints, and the IoU less a little for distance from `near`.
 
-        Returns joints and a score: the IoU, less a little for distance from `near`.
+        The start that fits best is followed at once; unless that reaches `enough`, all go through the coarse levels.
         """
         pyramid = self.pyramid(target)
         last = len(self.levels) - 1
-        tried = [self.refine(q, pyramid, 0, last, near) for q in starts]
+        best = max(starts, key=lambda q: self._overlap(q, pyramid, 1))
+        q, overlap = self.refine(best, pyramid, 1, near=near)
+        if self.score(q, overlap, near) >= enough:
+            return q, self.score(q, overlap, near)
+        tried = [(q, overlap)] + [self.refine(start, pyramid, 0, last, near) for start in starts]
         q, _ = max(tried, key=lambda one: self.score(one[0], one[1], near))
         q, overlap = self.refine(q, pyramid, last, near=near)
         return q, self.score(q, overlap, near)
+
+    def _overlap(self, q: np.ndarray, pyramid: list[np.ndarray], level: int) -> float:
+        at = self.models[level], q, self.views[level], pyramid[level], self.channels, self.levels[level]
+        return evaluate(*at).iou
 
     def score(self, q: np.ndarray, overlap: float, near: np.ndarray | None) -> float:
         """IoU less a penalty of 0.01 per mean squared standard deviation from `near`."""
