@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BOX, joint, link
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from toy_urdf import BOX, joint, link
 
 from urdf import Robot, RobotError, UrdfitError, list_robots, load_robot
 

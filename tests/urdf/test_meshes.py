@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from conftest import link
+from toy_urdf import link
 
 from urdf import Robot, RobotError, RobotMesh, load_robot
 from urdf.decimate import decimate
