@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +13,15 @@ import numpy as np
 from flows.episode import load_episode
 from flows.errors import FlowError
 from flows.evaluation import PoseErrors, evaluate_masks, evaluate_pose, load_truth
-from flows.files import make_folder
-from flows.sample import ROBOT, render_sample
+from flows.files import atomic_folder, atomic_path, make_folder
+from flows.sample import ROBOT, render_sample, sample_key
+from flows.store import keep
 
 OWN_FILES = {"demo.mp4", "cam.json", "truth.json", "truth_masks", "episode"}
 
 
 def run_demo(out: str | Path, run: Callable[..., Path]) -> dict[str, Any]:
-    """Draw the sample into `out`, run the ordinary path on its mp4 into `out/episode`, compare.
+    """Draw the sample (once, into the store), run the ordinary path on its mp4 into `out/episode`, compare.
 
     Args:
         run: `run_episode`, with Prefect or without. It gets the video, the robot's name and the camera's K;
@@ -36,8 +38,14 @@ def run_demo(out: str | Path, run: Callable[..., Path]) -> dict[str, Any]:
         raise FlowError(f"{out}: is a file or holds other files than a demo's; give a new folder")
     make_folder(out)
     start = time.perf_counter()
-    render_sample(out)
-    rendered = time.perf_counter() - start
+    sample = keep("sample", sample_key(), render_sample)
+    for entry in sample.folder.iterdir():
+        if entry.is_dir():
+            with atomic_folder(out / entry.name) as temporary:
+                shutil.copytree(entry, temporary, dirs_exist_ok=True)
+        elif entry.name in OWN_FILES:
+            with atomic_path(out / entry.name) as temporary:
+                shutil.copyfile(entry, temporary)
     folder = run(out / "demo.mp4", ROBOT, out / "episode", camera=out / "cam.json")
     episode = load_episode(folder)
     truth, camera = load_truth(out / "truth.json")
@@ -45,7 +53,11 @@ def run_demo(out: str | Path, run: Callable[..., Path]) -> dict[str, Any]:
         "masks": evaluate_masks(folder / "masks", out / "truth_masks"),
         "pose": evaluate_pose(episode, truth, camera),
         "iou": episode.quality["mean_iou"],
-        "seconds": {"render": rendered, **episode.seconds, "all": time.perf_counter() - start},
+        "seconds": {
+            "render": sample.seconds,
+            **episode.seconds,
+            "this run, all in all": time.perf_counter() - start,
+        },
         "episode": folder,
         "warnings": episode.warnings,
     }

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.files import atomic_path, write_json
+from flows.files import atomic_path, sha256_json, write_json
 from flows.job import robot_of
 from flows.overlay import VideoWriter
 from flows.progress import report
+from flows.store import code_version
 from pose.camera import Camera
 
 ROBOT, FRAMES, FPS, SIZE, FOCAL = "panda", 64, 16.0, (640, 480), 610.0
@@ -55,19 +56,26 @@ def sample_camera() -> Camera:
     return Camera.from_focal(*SIZE, FOCAL, T)
 
 
-def render_sample(folder: Path, frames: int = FRAMES) -> None:
+def sample_key() -> str:
+    """Hash of all the sample depends on."""
+    drawing = ("pose/shading.py", "pose/shading_kernel.py", "pose/props.py", "pose/raster.py", "pose/camera.py")
+    code = code_version("urdf", "flows/sample.py", "flows/overlay.py", *drawing)
+    return sha256_json({"code": code, "size": SIZE, "focal": FOCAL, "frames": FRAMES})
+
+
+def render_sample(folder: Path) -> None:
     """Write `demo.mp4`, `cam.json` (K alone: what a user would know), `truth.json`, and the true masks."""
     from pose.props import room
     from pose.shading import render_color
     from segmentation import write_mask
 
     robot, camera = robot_of(ROBOT), sample_camera()
-    q, opening = sample_motion(frames)
+    q, opening = sample_motion(FRAMES)
     rng = np.random.default_rng(SEED)
     scene = room(rng)
     exposure = None
     with atomic_path(folder / "demo.mp4") as temporary, VideoWriter(temporary, FPS, crf=18) as writer:
-        for t in range(frames):
+        for t in range(FRAMES):
             picture = render_color(robot, q[t], camera, scene=scene, exposure=exposure)
             noise = rng.normal(0, 2.5, picture.rgb.shape)  # of a sensor
             writer.write(np.clip(picture.rgb + noise, 0, 255).astype(np.uint8))
@@ -77,7 +85,7 @@ def render_sample(folder: Path, frames: int = FRAMES) -> None:
                 ("gripper", picture.part == 2),
             ):
                 write_mask(folder / "truth_masks", part, t, shown.astype(np.uint8) * 255)
-            report("render the sample", t + 1, frames)
+            report("render the sample", t + 1, FRAMES)
     write_json(folder / "cam.json", replace(camera, T_cam_base=None).to_dict())
     write_json(
         folder / "truth.json",

@@ -116,8 +116,7 @@ def fakes(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> Calls:
             for image in frames:
                 arm, gripper = image.min(2) > 190, image.max(2) < 60
                 yield {
-                    k: m.astype(np.float32)
-                    for k, m in (("arm", arm), ("gripper", gripper), ("robot", arm | gripper))
+                    k: m.astype(np.float32) for k, m in (("arm", arm), ("gripper", gripper), ("robot", arm | gripper))
                 }
 
     def fit(robot: object, masks: object, **options: object) -> Trajectory:

@@ -46,9 +46,7 @@ from flows.cli import main
 main(["--help"])
 print([m for m in ("torch", "numba", "cv2", "prefect") if m in sys.modules])
 """
-    run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parents[2]
-    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert run.returncode == 0 and run.stdout.splitlines()[-1] == "[]" and "Commands:" in run.stdout
 
 
@@ -145,12 +143,7 @@ def test_bad_input_is_told_in_one_line_and_leaves_nothing(clip, cache, tmp_path,
         video = options.pop("video")
         flags = [f"--{k}={v}" for k, v in options.items() if v is not None]
         code, stdout, err = urdfit("run", video, *flags, "--out", out, "--no-prefect")
-        ok = (
-            code in (1, 2)
-            and stdout == ""
-            and re.fullmatch(r"urdfit: error: [^\n]{10,400}\n", err)
-            and text in err
-        )
+        ok = code in (1, 2) and stdout == "" and re.fullmatch(r"urdfit: error: [^\n]{10,400}\n", err) and text in err
         left = [p.name for p in (cache / "stages").glob(".*")] if (cache / "stages").exists() else []
         if not ok or out.exists() or left:
             wrong.append((name, code, err, left))
@@ -159,12 +152,8 @@ def test_bad_input_is_told_in_one_line_and_leaves_nothing(clip, cache, tmp_path,
 
 def test_a_run_from_the_command_line(clip, fakes, quick_report, cache, tmp_path, urdfit):
     out = tmp_path / "e"
-    code, text, err = urdfit(
-        "run", clip.video, "-r", "panda", "-o", out, "--camera", clip.cam, "--no-prefect"
-    )
-    assert (
-        code == 0 and err == "" and "mean IoU 0.950" in text and "warning: no robot found in 2 of 8" in text
-    )
+    code, text, err = urdfit("run", clip.video, "-r", "panda", "-o", out, "--camera", clip.cam, "--no-prefect")
+    assert code == 0 and err == "" and "mean IoU 0.950" in text and "warning: no robot found in 2 of 8" in text
     assert urdfit("run", clip.video, "-r", "panda", "-o", out, "--no-prefect", "--quiet") == (0, "", "")
 
 

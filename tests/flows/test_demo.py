@@ -32,7 +32,7 @@ def test_the_demo_uses_no_truth_but_k(clip, fakes, quick_report, cache, tmp_path
 
     monkeypatch.setattr(sample, "SIZE", (160, 120))
     monkeypatch.setattr(sample, "FOCAL", sample.FOCAL / 4)
-    monkeypatch.setattr(sample.render_sample, "__defaults__", (8,))
+    monkeypatch.setattr(sample, "FRAMES", 8)
     given = {}
 
     def run(video, robot, out, **options):
@@ -50,6 +50,11 @@ def test_the_demo_uses_no_truth_but_k(clip, fakes, quick_report, cache, tmp_path
     }
     assert set(result["masks"]) == {"robot", "arm", "gripper"} and "render" in result["seconds"]
     assert np.rad2deg(result["pose"].median_joint) < 1e-6  # the stand-in fit knows the truth
+    video = (tmp_path / "demo" / "demo.mp4").read_bytes()
+    (tmp_path / "demo" / "demo.mp4").unlink()
+    monkeypatch.setattr("pose.shading.render_color", None)  # the second time nothing is drawn
+    run_demo(tmp_path / "demo", run)
+    assert (tmp_path / "demo" / "demo.mp4").read_bytes() == video and fakes.fit == 1
     (tmp_path / "demo" / "mine.txt").touch()
     with pytest.raises(FlowError, match="other files"):
         run_demo(tmp_path / "demo", run)

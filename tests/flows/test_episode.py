@@ -42,9 +42,7 @@ def test_columns_are_those_of_the_contract(make_episode, tmp_path):
 def test_frames_without_a_robot_are_nan_and_flagged(make_episode, tmp_path):
     table = pq.read_table(write_episode(make_episode(), tmp_path) / "trajectory.parquet").to_pydict()
     assert [t for t, ok in enumerate(table["valid"]) if not ok] == [3, 4]
-    assert (
-        np.isnan(table["q_panda_joint1"][3]) and np.isnan(table["ee_x"][4]) and not np.isnan(table["ee_x"][5])
-    )
+    assert np.isnan(table["q_panda_joint1"][3]) and np.isnan(table["ee_x"][4]) and not np.isnan(table["ee_x"][5])
     assert np.isnan(table["action_dx"][2]) and not np.isnan(table["action_dx"][1])
 
 

@@ -36,9 +36,7 @@ def test_camera_errors(clip):
     assert camera_errors(turned, clip.camera) == pytest.approx((0, np.deg2rad(2)), abs=1e-9)
     moved = np.eye(4)
     moved[:3, 3] = [0.01, 0.02, -0.02]
-    assert camera_errors(replace(clip.camera, T_cam_base=moved @ T), clip.camera) == pytest.approx(
-        (0.03, 0), abs=1e-9
-    )
+    assert camera_errors(replace(clip.camera, T_cam_base=moved @ T), clip.camera) == pytest.approx((0.03, 0), abs=1e-9)
     assert np.isnan(camera_errors(clip.camera, None)).all()
 
 

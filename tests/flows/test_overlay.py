@@ -56,11 +56,7 @@ def test_part_image_agrees_with_the_masks(clip):
 
     masks = MaskFolder(clip.masks)[0]
     parts = part_image(robot_of("panda"), clip.q[0], clip.camera)
-    assert (
-        ((parts == 1) == (masks["gripper"] > 0)).all()
-        and (parts == 1).sum() > 20
-        and (parts == 0).sum() > 400
-    )
+    assert ((parts == 1) == (masks["gripper"] > 0)).all() and (parts == 1).sum() > 20 and (parts == 0).sum() > 400
 
 
 def test_tint_leaves_the_ground_alone():

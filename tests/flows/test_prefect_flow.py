@@ -110,9 +110,7 @@ def test_a_killed_run_leaves_the_old_episode(clip, fakes, cache, tmp_path, stage
     script = KILLED.format(
         root=Path(__file__).parents[2], stage=stage, video=clip.video, masks=clip.masks, out=out, cache=cache
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
-    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
     try:
         assert process.stdout.readline().strip() == "there"
         time.sleep(0.1)

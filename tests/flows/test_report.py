@@ -17,9 +17,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        self.loads += [
-            v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset") and not v.startswith("#")
-        ]
+        self.loads += [v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset") and not v.startswith("#")]
         if tag not in ("meta", "img", "link", "br"):
             self.open.append(tag)
 
@@ -52,9 +50,7 @@ def test_it_is_one_file_with_everything_in_it(make_episode):
 def test_text_from_outside_is_escaped(make_episode):
     evil = "<script>alert(1)</script>"
     html = page_of(
-        make_episode(
-            warnings=(evil,), robot=evil, settings={evil: evil}, source={"path": f"/x/{evil}", "fps": 5.0}
-        )
+        make_episode(warnings=(evil,), robot=evil, settings={evil: evil}, source={"path": f"/x/{evil}", "fps": 5.0})
     )
     assert "<script" not in html and "&lt;script&gt;" in html
 
@@ -84,8 +80,4 @@ def test_an_episode_without_any_pose(make_episode):
 def test_frames_are_spread_and_contain_the_worst(make_episode):
     episode = make_episode()
     chosen = pick_frames(episode)
-    assert (
-        {0, 7, int(np.nanargmin(episode.iou))} <= set(chosen)
-        and len(chosen) <= 6
-        and chosen == sorted(chosen)
-    )
+    assert {0, 7, int(np.nanargmin(episode.iou))} <= set(chosen) and len(chosen) <= 6 and chosen == sorted(chosen)

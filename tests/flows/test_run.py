@@ -16,9 +16,7 @@ FILES = {"episode.json", "trajectory.parquet", "masks", "overlay.mp4", "report.h
 
 
 def snapshot(folder):
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
-    }
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def test_the_episode_folder_is_complete(clip, fakes, tmp_path):
@@ -38,9 +36,7 @@ def test_the_episode_folder_is_complete(clip, fakes, tmp_path):
 
 
 def test_frames_without_a_robot_have_no_made_up_pose(clip, fakes, quick_report, tmp_path):
-    episode = load_episode(
-        run_episode(clip.video, "panda", tmp_path / "e")
-    )  # the stand-in fit calls all frames valid
+    episode = load_episode(run_episode(clip.video, "panda", tmp_path / "e"))  # the stand-in fit calls all frames valid
     assert np.flatnonzero(~episode.valid).tolist() == list(EMPTY)
     for values in (episode.q, episode.sigma, episode.ee, episode.iou[:, None], episode.gripper_open[:, None]):
         assert np.isnan(values[list(EMPTY)]).all()
@@ -176,9 +172,7 @@ def test_masks_alone(clip, fakes, quick_report, tmp_path):
     (out / "robot").mkdir()
     (out / "robot" / "99999.png").touch()  # of an older, longer video
     run_masks(make_job(clip.video), out)
-    assert {p.name for p in out.iterdir()} == {"robot", "arm", "gripper"} and len(
-        list((out / "robot").iterdir())
-    ) == 8
+    assert {p.name for p in out.iterdir()} == {"robot", "arm", "gripper"} and len(list((out / "robot").iterdir())) == 8
 
 
 def test_the_real_fit_on_given_masks(clip, quick_report, tmp_path):
