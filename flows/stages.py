@@ -183,6 +183,12 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
     )
     seen = np.array(frames["robot_share"]) >= MIN_ROBOT_SHARE
     valid = np.asarray(trajectory.valid, bool) & seen
+    if not valid.any():
+        best = float(np.nanmax(trajectory.iou)) if np.isfinite(trajectory.iou).any() else 0.0
+        raise FlowError(
+            f"{job.video}: no robot found: no pose of {robot.name} explains the masks of any frame "
+            f"(best overlap {best:.2f}); check the robot, the camera file and the masks"
+        )
     missing = int((~valid).sum())
     warnings = list(trajectory.warnings)
     if missing and not any("no robot" in w for w in warnings):

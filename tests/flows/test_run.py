@@ -1,6 +1,7 @@
 """The stages, the store and the episode folder, without Prefect; quick stand-ins for segmenter and fit."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,6 +165,17 @@ def test_no_robot_anywhere_is_an_error(clip, fakes, quick_report, tmp_path):
     with pytest.raises(FlowError, match="no robot found in any of 8 frames") as error:
         run_episode(clip.video, "panda", tmp_path / "e", masks=tmp_path / "masks")
     assert "\n" not in str(error.value) and not (tmp_path / "e").exists()
+
+
+def test_masks_that_no_pose_explains_are_an_error(clip, fakes, quick_report, tmp_path, monkeypatch):
+    import pose
+
+    fitted = pose.fit_video(None, None)
+    nothing = replace(fitted, valid=np.zeros(8, bool), iou=np.full(8, 0.1))
+    monkeypatch.setattr(pose, "fit_video", lambda *arguments, **options: nothing)
+    with pytest.raises(FlowError, match=r"no pose of panda .* 0\.10"):
+        run_episode(clip.video, "panda", tmp_path / "e")
+    assert not (tmp_path / "e").exists()
 
 
 def test_masks_alone(clip, fakes, quick_report, tmp_path):
