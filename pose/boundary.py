@@ -27,21 +27,19 @@ class EdgeTable:
         vertices: (E,2) int32 end points.
         opposite: (E,2) int32 third vertices of the edge's triangles, -1 for none. An edge of more than two
             triangles has a row for each of them, as if each ended there.
-        face: (E,) int32 one of the edge's triangles; it tells the edge's part.
+        faces: (E,2) int32 those triangles, -1 for none; the first tells the edge's part.
     """
 
     vertices: np.ndarray
     opposite: np.ndarray
-    face: np.ndarray
+    faces: np.ndarray
 
     @classmethod
-    def build(
-        cls, vertices: np.ndarray, faces: np.ndarray, vertex_link: np.ndarray | None = None
-    ) -> EdgeTable:
+    def build(cls, vertices: np.ndarray, faces: np.ndarray, vertex_link: np.ndarray | None = None) -> EdgeTable:
         """Edges of faces (F,3) over vertices (V,3); vertices of one link (V,) at one place count as one."""
         vertices, faces = np.asarray(vertices), np.asarray(faces)
         if len(faces) == 0:
-            return cls(np.zeros((0, 2), np.int32), np.zeros((0, 2), np.int32), np.zeros(0, np.int32))
+            return cls(*np.zeros((3, 0, 2), np.int32))
         link = np.zeros(len(vertices)) if vertex_link is None else vertex_link
         place = np.column_stack([link, np.round(vertices * 1e6)]).astype(np.int64)
         _, welded = np.unique(place, axis=0, return_inverse=True)
@@ -58,11 +56,11 @@ class EdgeTable:
         pair = first[count == 2]
         alone = np.flatnonzero(np.repeat(count, count) != 2)
         rows = np.concatenate([pair, alone])
-        beside = np.concatenate([opposite[pair + 1], np.full(len(alone), -1)])
+        none = np.full(len(alone), -1)
         return cls(
             ends[rows].astype(np.int32),
-            np.stack([opposite[rows], beside], axis=1).astype(np.int32),
-            face[rows].astype(np.int32),
+            np.stack([opposite[rows], np.r_[opposite[pair + 1], none]], axis=1).astype(np.int32),
+            np.stack([face[rows], np.r_[face[pair + 1], none]], axis=1).astype(np.int32),
         )
 
 
@@ -117,8 +115,19 @@ def _side(uv, inv_z, e0, e1, vertex):
 
 
 @njit(cache=True, nogil=True)
-def scan(uv, inv_z, vertices, opposite, face, face_id, inv_depth, face_part, scale, owner, real, whole):
-    """Write the samples into real (N,7: x y nx ny length t w) and whole (N,4: v0 v1 part_in part_out).
+def _share_inside(x, y, dx, dy, width, height):
+    """How much of the segment from (x, y) by (dx, dy) lies in 0..width, 0..height."""
+    first, last = 0.0, 1.0
+    for start, step, end in ((x, dx, width), (y, dy, height)):
+        if step != 0:
+            a, b = -start / step, (end - start) / step
+            first, last = max(first, min(a, b)), min(last, max(a, b))
+    return max(0.0, last - first)
+
+
+@njit(cache=True, nogil=True)
+def scan(uv, inv_z, vertices, opposite, faces, face_id, inv_depth, face_part, scale, owner, real, whole):
+    """Write the samples into real (N,7: x y nx ny length t w) and whole (N,6: v0 v1 part_in part_out edge sure).
 
     Returns how many there are; at most `len(real)` are written. owner (2,H,W) int32 zeros: the sample
     between a pixel and the next one in its row, in its column.
@@ -127,6 +136,7 @@ def scan(uv, inv_z, vertices, opposite, face, face_id, inv_depth, face_part, sca
     shift = 0.5 * scale - 0.5
     count = 0
     capacity = real.shape[0]
+    factor = np.ones(vertices.shape[0], np.float32)
     for e in range(vertices.shape[0]):
         i0, i1 = vertices[e, 0], vertices[e, 1]
         w0, w1 = inv_z[i0], inv_z[i1]
@@ -141,16 +151,11 @@ def scan(uv, inv_z, vertices, opposite, face, face_id, inv_depth, face_part, sca
         x1, y1 = uv[i1, 0] * scale + shift, uv[i1, 1] * scale + shift
         dx, dy = x1 - x0, y1 - y0
         norm = np.sqrt(dx * dx + dy * dy)
-        if (
-            norm < 1e-9
-            or max(x0, x1) < 0
-            or min(x0, x1) > width - 1
-            or max(y0, y1) < 0
-            or min(y0, y1) > height - 1
-        ):
+        if norm < 1e-9 or max(x0, x1) < 0 or min(x0, x1) > width - 1 or max(y0, y1) < 0 or min(y0, y1) > height - 1:
             continue
         nx, ny = sign * dy / norm, -sign * dx / norm
-        part = face_part[face[e]]
+        part = face_part[faces[e, 0]]
+        counted = 0.0
         for axis in range(2):
             # axis 0: crossings of pixel rows, between two pixels beside each other; axis 1: of columns
             a0, a1, b0, b1 = (y0, y1, x0, x1) if axis == 0 else (x0, x1, y0, y1)
@@ -164,6 +169,7 @@ def scan(uv, inv_z, vertices, opposite, face, face_id, inv_depth, face_part, sca
                 cross = b0 + t * (b1 - b0)
                 if not (cross >= 0 and cross < span - 1):
                     continue
+                counted += abs(na)
                 cell = int(cross)
                 inside, outside = (cell, cell + 1) if na > 0 else (cell + 1, cell)
                 if axis == 0:
@@ -179,6 +185,8 @@ def scan(uv, inv_z, vertices, opposite, face, face_id, inv_depth, face_part, sca
                     behind = inv_depth[line, outside] if axis == 0 else inv_depth[outside, line]
                     if w < 0.98 * behind:  # the other part hides this edge
                         continue
+                # against another part, an edge of the very triangle seen inside is surely where that one ends
+                sure = part_out < 0 or id_in == faces[e, 0] or id_in == faces[e, 1]
                 row, column = (line, cell) if axis == 0 else (cell, line)
                 known = owner[axis, row, column]
                 if known > 0:
@@ -188,7 +196,10 @@ def scan(uv, inv_z, vertices, opposite, face, face_id, inv_depth, face_part, sca
                     old = real[k, 0] if axis == 0 else real[k, 1]
                     old_n = real[k, 2] if axis == 0 else real[k, 3]
                     new = (cross - shift) / scale
-                    if na * old_n > 0:
+                    if sure != (whole[k, 5] == 1):
+                        if not sure:
+                            continue
+                    elif na * old_n > 0:
                         if (new - old) * na <= 0:  # of one part's edges the outermost is the boundary
                             continue
                     elif w <= real[k, 6]:  # of two parts' edges the nearer one
@@ -206,7 +217,13 @@ def scan(uv, inv_z, vertices, opposite, face, face_id, inv_depth, face_part, sca
                 real[k, 5] = t
                 real[k, 6] = w
                 whole[k, 0], whole[k, 1] = i0, i1
-                whole[k, 2], whole[k, 3] = part_in, part_out
+                whole[k, 2], whole[k, 3], whole[k, 4], whole[k, 5] = part_in, part_out, e, sure
+        # The crossings of an edge stand for `counted` of length, right on average; where the edge is long enough to
+        # be crossed for certain, they are made to stand for its own length.
+        if norm > 2 and counted > 0:
+            factor[e] = norm * _share_inside(x0, y0, dx, dy, width - 1, height - 1) / counted
+    for k in range(min(count, capacity)):
+        real[k, 4] *= factor[whole[k, 4]]
     return count
 
 
@@ -218,6 +235,7 @@ def boundary_samples(
     inv_depth: np.ndarray,
     face_part: np.ndarray,
     scale: int = 1,
+    owner: np.ndarray | None = None,
 ) -> Boundary:
     """Samples of the visible boundary between parts (and between a part and the background) in one image.
 
@@ -230,20 +248,22 @@ def boundary_samples(
         face_id, inv_depth: (H*scale,W*scale) from `pose.raster.rasterize(..., scale)`.
         face_part: (F,) int8 part of each triangle.
         scale: buffer samples a pixel side; the samples lie 1/scale pixel apart.
+        owner: (2,H*scale,W*scale) int32 zeros to be filled: which sample (from 1) a change of part between a pixel
+            and the next one in its row (0) or column (1) got; for `pose.seams`.
     """
     capacity = 8 * sum(face_id.shape) + 1024
     while True:
-        owner = np.zeros((2, *face_id.shape), np.int32)
+        if owner is None:
+            owner = np.zeros((2, *face_id.shape), np.int32)
         real = np.empty((capacity, 7), np.float32)
-        whole = np.empty((capacity, 4), np.int32)
+        whole = np.empty((capacity, 6), np.int32)
         n = scan(
-            uv, inv_z, edges.vertices, edges.opposite, edges.face, face_id, inv_depth, face_part, scale,
+            uv, inv_z, edges.vertices, edges.opposite, edges.faces, face_id, inv_depth, face_part, scale,
             owner, real, whole,
         )  # fmt: skip
         if n <= capacity:
             break
         capacity = n
+        owner[:] = 0
     r, i = real[:n].T.copy(), whole[:n].T.copy()
-    return Boundary(
-        r[0], r[1], r[2], r[3], r[4], i[0], i[1], r[5], i[2].astype(np.int8), i[3].astype(np.int8)
-    )
+    return Boundary(r[0], r[1], r[2], r[3], r[4], i[0], i[1], r[5], i[2].astype(np.int8), i[3].astype(np.int8))

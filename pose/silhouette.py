@@ -66,9 +66,7 @@ def render_silhouette(robot: Robot, q: Any, camera: Camera, backend: str = "auto
     q, T_cam_base, K = (v.to(device, dtype) for v in values)
     n = len(robot.joint_names)
     if q.ndim < 1 or q.shape[-1] != n:
-        raise RobotError(
-            f"q has shape {tuple(q.shape)}; robot {robot.name} needs {n} joint values in its last axis"
-        )
+        raise RobotError(f"q has shape {tuple(q.shape)}; robot {robot.name} needs {n} joint values in its last axis")
     for name, matrix, size in (("T_cam_base", T_cam_base, 4), ("K", K, 3)):
         if matrix.shape[-2:] != (size, size):
             raise CameraError(f"{name} has shape {tuple(matrix.shape)}, expected (...,{size},{size})")
@@ -81,9 +79,7 @@ def render_silhouette(robot: Robot, q: Any, camera: Camera, backend: str = "auto
         ) from None
     T_cam_link = T_cam_base[..., None, :, :] @ robot.forward_kinematics(q)
     T_cam_link = T_cam_link.expand(*batch, *T_cam_link.shape[-3:]).reshape(-1, *T_cam_link.shape[-3:])
-    uv, z = project_vertices(
-        robot.mesh, T_cam_link, K.expand(*batch, 3, 3).reshape(-1, 3, 3), camera.distortion
-    )
+    uv, z = project_vertices(robot.mesh, T_cam_link, K.expand(*batch, 3, 3).reshape(-1, 3, 3), camera.distortion)
     renderer = get_backend(backend, device)
     cover = renderer.coverage(uv, z, robot.mesh, robot.part_of_face, camera.height, camera.width)
     cover = cover.reshape(*batch, 2, camera.height, camera.width)

@@ -11,7 +11,7 @@ import torch
 import trimesh
 
 from pose import Camera
-from pose.raster import inverse_depth, rasterize
+from pose.backends.cpu import CpuBackend
 from pose.silhouette import project_vertices
 
 
@@ -57,19 +57,19 @@ def torus() -> Slider:
 def ring_and_box() -> Slider:
     """A torus (arm) and a box (gripper) that may hide one another."""
     ring = trimesh.creation.torus(0.3, 0.1, major_sections=50, minor_sections=30)
-    return slider(ring, trimesh.creation.box((0.2, 0.3, 0.25), transform=trimesh.transformations.translation_matrix((0, 0, 0.3))))
+    return slider(
+        ring, trimesh.creation.box((0.2, 0.3, 0.25), transform=trimesh.transformations.translation_matrix((0, 0, 0.3)))
+    )
 
 
-def hard_parts(robot: Any, q: torch.Tensor, T_cam_base: torch.Tensor, K: torch.Tensor, camera: Camera, scale: int) -> np.ndarray:
+def hard_parts(
+    robot: Any, q: torch.Tensor, T_cam_base: torch.Tensor, K: torch.Tensor, camera: Camera, scale: int
+) -> np.ndarray:
     """Coverage (2,H,W) of arm and gripper from scale x scale point samples a pixel, for one pose."""
     T = T_cam_base @ robot.forward_kinematics(q)
     uv, z = project_vertices(robot.mesh, T[None], K[None], camera.distortion)
-    face_id, _ = rasterize(
-        uv[0].numpy().astype(np.float32), inverse_depth(z[0].numpy()), robot.mesh.faces, camera.height, camera.width, scale
-    )
-    part = np.where(face_id < 0, -1, robot.part_of_face[face_id])
-    part = part.reshape(camera.height, scale, camera.width, scale)
-    return np.stack([(part == p).mean((1, 3)) for p in (0, 1)])
+    backend = CpuBackend(samples=scale)
+    return backend.coverage(uv, z, robot.mesh, robot.part_of_face, camera.height, camera.width)[0].double().numpy()
 
 
 def smooth_weights(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
