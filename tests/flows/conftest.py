@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from flow_cases import ARM_GREY, EMPTY, FPS, FRAMES, GRIPPER_GREY, Calls, Clip
 
 from flows.actions import delta_actions, pose_vectors
 from flows.drawing import part_image
@@ -18,33 +18,7 @@ from flows.job import robot_of
 from flows.overlay import VideoWriter
 from flows.sample import sample_camera, sample_motion
 from pose import Trajectory
-from pose.camera import Camera
 from urdf.reference import end_effector_poses
-
-FRAMES, FPS, EMPTY = 8, 10.0, (3, 4)  # in the frames EMPTY there is no robot
-ARM_GREY, GRIPPER_GREY = 230, 30
-
-
-@dataclass(frozen=True)
-class Clip:
-    """Files of a small video with its truth; masks are the exact ones."""
-
-    folder: Path
-    camera: Camera
-    q: np.ndarray
-    opening: np.ndarray
-
-    @property
-    def video(self) -> Path:
-        return self.folder / "clip.mp4"
-
-    @property
-    def cam(self) -> Path:
-        return self.folder / "cam.json"
-
-    @property
-    def masks(self) -> Path:
-        return self.folder / "masks"
 
 
 @pytest.fixture(scope="session")
@@ -77,15 +51,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
         },
     )
     return Clip(folder, camera, q, opening)
-
-
-@dataclass
-class Calls:
-    """How often the expensive functions ran."""
-
-    segment: int = 0
-    fit: int = 0
-    fail: list[Exception] = field(default_factory=list)  # errors the fit raises, one a call
 
 
 @pytest.fixture
@@ -187,8 +152,3 @@ def clip_images(clip: Clip) -> list[np.ndarray]:
     from segmentation import open_video
 
     return [frame.image for frame in open_video(clip.video)]
-
-
-def read_json(path: Path) -> dict:
-    """The content of a JSON file."""
-    return json.loads(path.read_text())

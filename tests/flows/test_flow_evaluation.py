@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import FRAMES, read_json
+from flow_cases import FRAMES, read_json
 from scipy.spatial.transform import Rotation
 
 from flows.errors import FlowError

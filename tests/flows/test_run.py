@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import EMPTY
+from flow_cases import EMPTY
 
 from flows.episode import load_episode
 from flows.errors import FlowError
