@@ -31,7 +31,9 @@ def droid(data: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(RGB picture, robot mask) of every frame."""
     for file in sorted((data / "franka_droid_clip").glob("in_*.png")):
         truth = cv2.imread(str(file.with_name(file.name.replace("in_", "gtmask_"))), cv2.IMREAD_GRAYSCALE)
-        yield _rgb(file), truth > 127
+        image = _rgb(file)  # masks and frames were cut from two panels of one picture: their widths differ by 2
+        width = min(image.shape[1], truth.shape[1])
+        yield np.ascontiguousarray(image[:, :width]), truth[:, :width] > 127
 
 
 def kuka(data: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
