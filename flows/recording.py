@@ -40,7 +40,6 @@ def write_recording(
     _log_meshes(rr, stream, robot)
     _log_camera(rr, stream, episode)
     _log_styles(rr, stream, episode)
-    poses = robot.link_poses(np.nan_to_num(episode.q))
     for t, image in enumerate(frames):
         stream.set_time("frame", sequence=t)
         stream.set_time("time", duration=float(episode.time_s[t]))
@@ -49,7 +48,7 @@ def write_recording(
             stream.log("world/camera/image", rr.EncodedImage(contents=jpeg.tobytes(), media_type="image/jpeg"))
         stream.log("world/camera/image/mask", rr.SegmentationImage(class_image(masks[t]), opacity=0.4))
         if episode.valid[t]:
-            _log_pose(rr, stream, episode, robot, poses[t], t)
+            _log_pose(rr, stream, episode, robot, t)
         stream.log("quality/iou", rr.Scalars(float(episode.iou[t])))
         progress(t + 1)
     stream.flush()
@@ -114,7 +113,8 @@ def _log_styles(rr: Any, stream: Any, episode: Episode) -> None:
         stream.log("world/ee", rr.LineStrips3D([points], colors=[PART_COLORS["gripper"]], radii=0.002), static=True)
 
 
-def _log_pose(rr: Any, stream: Any, episode: Episode, robot: Robot, poses: np.ndarray, t: int) -> None:
+def _log_pose(rr: Any, stream: Any, episode: Episode, robot: Robot, t: int) -> None:
+    poses = robot.link_poses(episode.q[t])
     for link, name in enumerate(robot.link_names):
         T = poses[link]
         stream.log(_entity(name), rr.Transform3D(translation=T[:3, 3], mat3x3=T[:3, :3]))
