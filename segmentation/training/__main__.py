@@ -2,6 +2,7 @@
 
     python -m segmentation.training render --photos DIR --textures DIR --hdris DIR --objects DIR \\
         --robot panda=4 --robot my.urdf --out SHARDS --count 400
+    python -m segmentation.training label --pictures DIR --link panda_link8 --cameras cam0 cam1 --out SHARDS
     python -m segmentation.training train --shards SHARDS --photos DIR --out RUN --minutes 60
     python -m segmentation.training mount --arm arm.urdf --tool gripper.urdf --flange tool0 --out both.urdf
 """
@@ -43,6 +44,12 @@ def main() -> None:
         mount.add_argument(f"--{name}", type=Path, required=True)
     mount.add_argument("--flange", required=True, help="link of the arm that carries the tool")
     mount.add_argument("--drop", help="link to remove with everything below it")
+    label = commands.add_parser("label", help="label real pictures from known cameras and end-effector poses")
+    label.add_argument("--pictures", type=Path, required=True, help="folder with calib_and_poses.json")
+    label.add_argument("--robot", default="panda")
+    label.add_argument("--link", required=True, help="the link whose pose was recorded")
+    label.add_argument("--cameras", nargs="+", required=True, help="cameras whose pictures are trained on")
+    label.add_argument("--out", type=Path, required=True, help="folder of shards")
     options = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
@@ -50,6 +57,12 @@ def main() -> None:
         from segmentation.training.mount import mount as join
 
         print(join(options.arm, options.tool, options.flange, options.out, drop=options.drop))
+    elif options.command == "label":
+        from segmentation.training.posed import label_posed_pictures
+        from urdf import load_robot
+
+        robot = load_robot(options.robot)
+        print(label_posed_pictures(options.pictures, robot, options.link, options.cameras, options.out), "pictures")
     elif options.command == "render":
         from segmentation.training.assets import load_assets
         from segmentation.training.shards import render_shards

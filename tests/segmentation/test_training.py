@@ -12,6 +12,7 @@ from segmentation.network import RobotNet
 from segmentation.training.assets import Assets, blob
 from segmentation.training.augment import augment
 from segmentation.training.losses import segmentation_loss, soft_dice
+from segmentation.training.posed import REDUNDANT, inverse_kinematics
 from segmentation.training.scenes import sample_scene
 from segmentation.training.shards import decode, read_shard, write_shard
 from urdf import load_robot
@@ -66,6 +67,18 @@ def test_shards_and_augmentation(assets, tmp_path):
         rgb, part = augment(np.random.default_rng(k), stored[k % 3], assets.photos, stored[0], 64, 32)
         assert rgb.shape == (32, 64, 3) and rgb.dtype == np.uint8
         assert part.shape == (32, 64) and set(np.unique(part)) <= {0, 1, 2}
+
+
+def test_inverse_kinematics_reaches_the_recorded_pose(assets):
+    robot = assets.robots[0]
+    link = robot.link_names.index("panda_link8")
+    q = robot.rest + [0.1, -0.2, 0.15, 0.1, 0.2, -0.1, 0.3, -0.02]
+    T = robot.link_poses(q)[link]
+    found = inverse_kinematics(robot, T, link, float(q[REDUNDANT]), robot.rest)
+    assert np.allclose(robot.link_poses(found)[link], T, atol=5e-3)
+    far = T.copy()
+    far[:3, 3] *= 5
+    assert inverse_kinematics(robot, far, link, 0.0, robot.rest) is None
 
 
 @pytest.mark.slow
