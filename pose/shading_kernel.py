@@ -11,9 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-LINEAR = (np.arange(256) / 255.0).astype(np.float32) ** np.float32(
-    2.2
-)  # sRGB byte -> linear, by a plain gamma
+LINEAR = (np.arange(256) / 255.0).astype(np.float32) ** np.float32(2.2)  # sRGB byte -> linear, by a plain gamma
 
 
 @njit(cache=True, nogil=True)
@@ -198,10 +196,7 @@ def shade(
                     _sky(maps, low, rx, ry, rz, channel) * (1 - blend)
                     + _sky(maps, low + 1, rx, ry, rz, channel) * blend
                 )
-                value = (
-                    albedo * (1 - metal) * _sky(maps, 3, nx, ny, nz, channel)
-                    + (f0 + fresnel * (1 - f0)) * mirror
-                )
+                value = albedo * (1 - metal) * _sky(maps, 3, nx, ny, nz, channel) + (f0 + fresnel * (1 - f0)) * mirror
                 if channel == 0:
                     cr = value
                 elif channel == 1:
@@ -224,20 +219,8 @@ def shade(
                 d = nh * nh * (a2r - 1) + 1
                 lobe = a2r / (3.1416 * d * d) / (4 * lh * lh * (rough + 0.5))
                 gain = nl * seen
-                cr += (
-                    gain
-                    * light_colors[k, 0]
-                    * (r * (1 - metal) / 3.1416 + (0.04 * (1 - metal) + r * metal) * lobe)
-                )
-                cg += (
-                    gain
-                    * light_colors[k, 1]
-                    * (g * (1 - metal) / 3.1416 + (0.04 * (1 - metal) + g * metal) * lobe)
-                )
-                cb += (
-                    gain
-                    * light_colors[k, 2]
-                    * (b * (1 - metal) / 3.1416 + (0.04 * (1 - metal) + b * metal) * lobe)
-                )
+                cr += gain * light_colors[k, 0] * (r * (1 - metal) / 3.1416 + (0.04 * (1 - metal) + r * metal) * lobe)
+                cg += gain * light_colors[k, 1] * (g * (1 - metal) / 3.1416 + (0.04 * (1 - metal) + g * metal) * lobe)
+                cb += gain * light_colors[k, 2] * (b * (1 - metal) / 3.1416 + (0.04 * (1 - metal) + b * metal) * lobe)
             out[row, col, 0], out[row, col, 1], out[row, col, 2] = cr, cg, cb
     return out

@@ -86,7 +86,10 @@ def label_posed_pictures(
     """
     data = json.loads((folder / "calib_and_poses.json").read_text())
     names = list(data["cameras"])
-    cameras = [Camera(*c["resolution"], np.array(c["K"]), np.array(c["T_cam_base"])) for c in data["cameras"].values()]
+    cameras = []
+    for c in data["cameras"].values():
+        width, height = c["resolution"]
+        cameras.append(Camera(width, height, np.array(c["K"]), np.array(c["T_cam_base"])))
     link, samples = robot.link_names.index(link_name), []
     for i, frame in enumerate(data["frames"]):
         pictures: list[Any] = [cv2.imread(str(folder / f"{i:03d}_{name}.jpg")) for name in names]

@@ -72,7 +72,7 @@ def test_shards_and_augmentation(assets, tmp_path):
 def test_inverse_kinematics_reaches_the_recorded_pose(assets):
     robot = assets.robots[0]
     link = robot.link_names.index("panda_link8")
-    q = robot.rest + [0.1, -0.2, 0.15, 0.1, 0.2, -0.1, 0.3, -0.02]
+    q = robot.rest + np.array([0.1, -0.2, 0.15, 0.1, 0.2, -0.1, 0.3, -0.02])
     T = robot.link_poses(q)[link]
     found = inverse_kinematics(robot, T, link, float(q[REDUNDANT]), robot.rest)
     assert np.allclose(robot.link_poses(found)[link], T, atol=5e-3)
