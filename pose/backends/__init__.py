@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,6 +43,11 @@ class Backend(Protocol):
         ...
 
 
+@lru_cache(maxsize=1)
+def _has_pytorch3d() -> bool:
+    return find_spec("pytorch3d") is not None
+
+
 def get_backend(name: str = "auto", device: torch.device | str = "cpu") -> Backend:
     """The backend of a name: `cpu`, `pytorch3d`, or `auto`.
 
@@ -51,15 +57,14 @@ def get_backend(name: str = "auto", device: torch.device | str = "cpu") -> Backe
     Raises:
         CameraError: no such backend, or it is not installed.
     """
-    available = find_spec("pytorch3d") is not None
     if name == "auto":
-        name = "pytorch3d" if available and torch.device(device).type == "cuda" else "cpu"
+        name = "pytorch3d" if torch.device(device).type == "cuda" and _has_pytorch3d() else "cpu"
     if name == "cpu":
         from pose.backends.cpu import CpuBackend
 
         return CpuBackend()
     if name == "pytorch3d":
-        if not available:
+        if not _has_pytorch3d():
             raise CameraError("rendering backend pytorch3d is not installed; install it or use backend='cpu'")
         from pose.backends.pytorch3d import Pytorch3dBackend
 

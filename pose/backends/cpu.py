@@ -6,6 +6,7 @@ The coverage is the mean of a square of point samples in the pixel. Its derivati
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +30,8 @@ SAMPLES = 2048  # point samples over the longer side of an image: the error is t
 @njit(cache=True, nogil=True)
 def _draw_rows(uv, inv_z, faces, face_part, face_id, inv_depth, coverage, scale, row0, row1):
     """Draw pixel rows row0..row1-1 into the buffers and the parts' shares of the samples into coverage (2,H,W)."""
+    face_id[row0 * scale : row1 * scale] = -1
+    inv_depth[row0 * scale : row1 * scale] = 0
     draw(uv, inv_z, faces, face_id, inv_depth, row0 * scale, row1 * scale, scale)
     unit = np.float32(1.0 / (scale * scale))
     for y in range(row0, row1):
@@ -73,6 +76,17 @@ def _window(uv: np.ndarray, inv_z: np.ndarray, height: int, width: int) -> tuple
     return x, y, int(high[0]) - x + 1, int(high[1]) - y + 1
 
 
+_local = threading.local()
+
+
+def _buffers(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Unset buffers of a thread for face ids and inverse depth: fresh memory would cost as much as the drawing."""
+    size = height * width
+    if getattr(_local, "size", 0) < size:
+        _local.size, _local.face_id, _local.inv_depth = size, np.empty(size, np.int32), np.empty(size, np.float32)
+    return _local.face_id[:size].reshape(height, width), _local.inv_depth[:size].reshape(height, width)
+
+
 @lru_cache(maxsize=4)
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="silhouette")
@@ -99,8 +113,7 @@ class _Coverage(torch.autograd.Function):
                 return None
             x, y, w, h = window
             uv_window = pixels[i] - np.array([x, y], np.float32)
-            face_id = np.full((h * scale, w * scale), -1, np.int32)
-            inv_depth = np.zeros(face_id.shape, np.float32)
+            face_id, inv_depth = _buffers(h * scale, w * scale)
             target = coverage[i, :, y : y + h, x : x + w]
             bands = torch.get_num_threads() if len(pixels) == 1 else 1  # several images already share the threads
 

@@ -57,7 +57,7 @@ def gradients(
         for sign in (1, -1):
             moved = start.clone()
             moved[i] += sign * h
-            hard = hard_parts(robot, *unpack(moved), camera, scale=16)
+            hard = hard_parts(robot, *unpack(moved), camera, scale=12)
             ends.append([(hard[0] * weights[0]).sum(), (hard[1] * weights[1]).sum(), (hard.sum(0) * weights[0]).sum()])
         numeric.append((np.array(ends[0]) - ends[1]) / (2 * h))
     return np.array(analytic), np.array(numeric).T
@@ -117,11 +117,9 @@ def test_seam_of_parts_that_run_into_each_other() -> None:
     """A box sunk into a ball: the boundary is no mesh edge, and moves with depth too."""
     robot = slider(trimesh.creation.icosphere(4, 0.3), trimesh.creation.box((0.35, 0.35, 0.5)))
     rng = np.random.default_rng(3)
-    for distance in (1.0, 1.4):
-        analytic, numeric = gradients(
-            robot, np.array([0.05, 0.4]), random_view(rng, distance, (0, 0, 0)), (), smooth_weights(rng, H, W)
-        )
-        assert max(block_errors(analytic, numeric, 2)) < 0.10
+    view, weights = random_view(rng, 1.2, (0, 0, 0)), smooth_weights(rng, H, W)
+    analytic, numeric = gradients(robot, np.array([0.05, 0.4]), view, (), weights)
+    assert max(block_errors(analytic, numeric, 2)) < 0.10
 
 
 def test_coverage_and_occlusion() -> None:
