@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,18 +55,24 @@ NoPrefectOpt = Annotated[bool, typer.Option("--no-prefect", help="Run the stages
 QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no summary.")]
 
 
-def _episode_runner(no_prefect: bool) -> Any:
-    """`run_episode`: the Prefect flow, or the same without Prefect."""
-    if no_prefect:
-        from flows.run import run_episode
+def _run_episode(no_prefect: bool, video: Path, robot: str, out: Path, **options: Any) -> Path:
+    """`run_episode`: as a Prefect flow, or without Prefect when asked to or when there is nothing left to do."""
+    from flows import run
+    from flows.job import make_job
 
-        return run_episode
+    if no_prefect:
+        return run.run_episode(video, robot, out, **options)
+    try:  # starting Prefect takes longer than handing out what is in the store
+        run.check_out(out)
+        return run.run_job(make_job(video, robot, **options), out, run.stored_stage)
+    except run.NotStored:
+        pass
     if not os.environ.get("URDFIT_DEBUG"):
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # our own bars and one-line errors say it all
         os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
     import flows
 
-    return flows.run_episode
+    return flows.run_episode(video, robot, out, **options)
 
 
 @app.command(epilog="Example: urdfit run clip.mp4 --robot panda --camera cam.json --out episode")
@@ -89,8 +96,8 @@ def run(
     from flows.progress import progress_bars
 
     with progress_bars(quiet):
-        folder = _episode_runner(no_prefect)(
-            video, robot, out, camera=camera, weights=weights, masks=masks, joints=joints, solve=solve,
+        folder = _run_episode(
+            no_prefect, video, robot, out, camera=camera, weights=weights, masks=masks, joints=joints, solve=solve,
             fps=fps, seed=seed,
         )  # fmt: skip
     if not quiet:
@@ -178,7 +185,7 @@ def demo(
     from flows.progress import progress_bars
 
     with progress_bars(quiet):
-        result = run_demo(out, _episode_runner(no_prefect))
+        result = run_demo(out, partial(_run_episode, no_prefect))
     cli_tools.show_demo(result)
 
 

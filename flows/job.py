@@ -72,7 +72,7 @@ def make_job(
     Raises:
         VideoError, RobotError, CameraError, MaskError, FlowError: what is wrong with which input.
     """
-    from segmentation import MaskFolder, load_segmenter
+    from segmentation import MaskFolder
 
     reader = open_source(video, fps)
     checked = None
@@ -89,8 +89,6 @@ def make_job(
             )
     if masks is not None:
         MaskFolder(masks).check(reader.width, reader.height, reader.frame_count)
-    else:
-        load_segmenter(str(weights))
     job = Job(
         video=os.path.abspath(video),
         robot=None if robot is None else _robot_spec(robot),

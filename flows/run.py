@@ -56,6 +56,22 @@ def run_stage(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds:
     return keep(stage, key, work[stage])
 
 
+class NotStored(Exception):
+    """A stage would have to be carried out."""
+
+
+def stored_stage(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds: dict[str, float]) -> Product:
+    """The product of a stage that an earlier run left in the store.
+
+    Raises:
+        NotStored: there is none.
+    """
+    product = open_product(product_folder(stage, key))
+    if product is None:
+        raise NotStored(stage)
+    return product
+
+
 def run_job(job: Job, out: str | Path, runner: Runner = run_stage, *, report: bool = True) -> Path:
     """Run the stages of a job and put the episode folder at `out`; returns `out`.
 

@@ -241,3 +241,26 @@ def test_faults_of_ours_are_not_hidden(urdfit, fakes, quick_report, cache, clip,
     fakes.fail = [ZeroDivisionError()]
     with pytest.raises(ZeroDivisionError):
         urdfit("run", clip.video, "-r", "panda", "-o", tmp_path / "e", "--no-prefect")
+
+
+def test_when_nothing_is_left_to_do_prefect_is_not_started(
+    clip, fakes, quick_report, cache, tmp_path, urdfit, monkeypatch
+):
+    import flows
+
+    out = tmp_path / "e"
+    assert urdfit("run", clip.video, "-r", "panda", "-o", out, "--no-prefect")[0] == 0
+    (out / "episode.json").unlink()
+    (out / "trajectory.parquet").unlink()
+    (out / "masks").rename(tmp_path / "moved")
+    for name in ("overlay.mp4", "report.html", "scene.rrd"):
+        (out / name).unlink()
+
+    def started(*arguments, **options):
+        raise AssertionError("Prefect was started")
+
+    monkeypatch.setattr(flows, "run_episode", started, raising=False)
+    assert urdfit("run", clip.video, "-r", "panda", "-o", out)[0] == 0
+    assert (out / "episode.json").exists() and fakes.fit == 1
+    with pytest.raises(AssertionError, match="Prefect was started"):
+        urdfit("run", clip.video, "-r", "panda", "-o", out, "--seed", "9")
