@@ -12,7 +12,7 @@ import numpy as np
 from pose.camera import Camera
 from pose.errors import FitError
 from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find
-from pose.kernel import make_model
+from pose.kernel import make_model, see
 from pose.smoothing import smooth
 from pose.solver import Solution
 from pose.targets import MIN_SHARE, Targets, shrink
@@ -26,6 +26,8 @@ UNKNOWNS = ("camera", "joints", "gripper", "focal")
 KEY_FRAMES = 8
 SCAN_WIDTH = 64
 SEARCH_FACES = 700
+KNOWN = 1e6  # information of given joints, in units of what the limits say
+START_SPREAD = 0.5  # rad: how far a given start may be from the truth
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Problem:
     free: np.ndarray  # (n,)
     solved: tuple[str, ...]
     times: np.ndarray
+    known: tuple[int, ...]  # frames whose joints are believed as given
 
 
 def fit_video(
@@ -113,6 +116,8 @@ def fit_video(
     tracker = Tracker(
         models, search_model, problem.targets.channels, views, PYRAMID, problem.free, limits, robot.rest
     )  # fmt: skip
+    if q0 is not None and not problem.camera_free:
+        tracker = replace(tracker, trust=_trust(problem, tracker))
     anchors = {} if solution is None else {keys[i]: solution.q[i] for i in range(len(keys))}
     pivot = np.zeros(3) if solution is None else solution.pivot
     frames = _track(problem, tracker, anchors, seen, rng, say, pivot)
@@ -175,7 +180,7 @@ def _prepare(robot, masks, camera, q, q0, solve, times, fps) -> Problem:
     )  # fmt: skip
     if q is not None and not np.isfinite(q).any():
         q = None
-    return Problem(robot, targets, camera, camera_free, focal_free, q, free, solved, times)
+    return Problem(robot, targets, camera, camera_free, focal_free, q, free, solved, times, () if q0 is None else (0,))
 
 
 def _scan(targets: Targets, say: Progress) -> list[np.ndarray | None]:
@@ -223,6 +228,20 @@ def _keys(problem: Problem, keys: list[int], models, search_model, limits) -> Ke
     )  # fmt: skip
 
 
+def _trust(problem: Problem, tracker: Tracker) -> tuple[np.ndarray, ...]:
+    """Where the first frame's mask can be believed, for each level: the camera stands still and the joints are known.
+
+    What its mask calls robot far from the robot will be called so in every frame: it counts nowhere.
+    """
+    assert problem.q is not None
+    target = problem.targets.read(0, FINE.width)
+    view, model = tracker.views[-1], tracker.models[-1]
+    face_id, _, _ = see(model, problem.q[0], view.T_cam_base, view.K, view.height, view.width, 1)
+    reach = cv2.dilate((face_id >= 0).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=int(4 * FINE.blur))
+    trust = 1 - ((target.max(0) > 0.5) & (reach == 0)).astype(np.float32)
+    return (*tuple(shrink(trust[None], level)[0] for level in PYRAMID[:-1]), trust)
+
+
 def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], seen, rng, say: Progress, pivot):
     """Fit every frame, outward in time from the frames whose joints are known."""
     count = len(problem.targets)
@@ -246,13 +265,14 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
         target = targets.read(t, FINE.width)
         own = start_of(t)
         starts = ([own] if own is not None else []) + previous
-        if not problem.free.any():
+        if t in problem.known or not problem.free.any():
             assert own is not None
             frames[t] = tracker.information(own, target, pivot)
             return own
         if not starts:
             starts = tracker.search(tracker.rest, target, rng, 0.8)
-        near = starts[0] if own is not None or previous else None
+        # the pull settles what the masks leave open, no more
+        near = tracker.near(starts[0], START_SPREAD) if own is not None or previous else None
         usual = _usual(frames)
         q, overlap = tracker.fit(starts, target, near, 0.97 * usual if usual else 1.0)
         if overlap < 0.95 * usual or not usual:
@@ -312,7 +332,7 @@ def _finish(problem: Problem, frames, camera: Camera, camera_covariance, solutio
         q[t], iou[t] = frame.q, frame.iou
         target = problem.targets.read(t, FINE.width)
         H = frame.equations.H / misfit(frame.equations.cost, target, FINE)
-        information[t] = H[7:, 7:] + ridge
+        information[t] = H[7:, 7:] + (KNOWN * np.diag(prior) if t in problem.known else ridge)
         if len(free) and camera_covariance.any():
             gain = np.linalg.solve((H[7:, 7:] + np.diag(prior))[np.ix_(free, free)], H[7:, :7][free])
             spread[t, free] = np.sqrt(np.einsum("ij,jk,ik->i", gain, camera_covariance, gain).clip(0))

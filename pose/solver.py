@@ -76,16 +76,19 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 def evaluate(
     model: Model, q: np.ndarray, view: View, target: np.ndarray, channels: np.ndarray, level: Level,
-    pivot: np.ndarray | None = None,
+    pivot: np.ndarray | None = None, trust: np.ndarray | None = None,
 ) -> Equations:  # fmt: skip
     """Cost of one frame at joints q (n,), and with a pivot also its normal equations (7 + n parameters).
 
-    target (C,H,W) is the frame's masks at the working size, channels (C,2) what of arm, gripper each stands for.
+    target (C,H,W) is the frame's masks at the working size, channels (C,2) what of arm, gripper each stands for;
+    trust (H,W) in 0..1 says how far a pixel's mask is to be believed.
     """
     K, scale = view.K, level.samples
     face_id, inv_depth, T_cam_joint = see(model, q, view.T_cam_base, K, view.height, view.width, scale)
     covered = coverage(face_id, model.face_part, channels, scale)
     size = CAMERA_PARAMETERS + len(q)
+    if trust is not None:
+        covered, target = covered * trust, target * trust
     residual = _blur((covered - target).transpose(1, 2, 0), level.blur)
     ratio = 1 / (1 + residual**2 / level.robust**2)
     weight = information(level)
@@ -99,6 +102,8 @@ def evaluate(
     # The blur is its own adjoint: sum of w r blur(J) = sum of blur(w r) J, so J itself need not be blurred ...
     w = ratio**2
     pull = _blur(w * residual, level.blur)[pixels[:, 0], pixels[:, 1]]
+    if trust is not None:
+        J = J * trust[pixels[:, 0], pixels[:, 1], None, None]
     g = weight * np.einsum("ncp,nc->p", J, pull)
     # ... and where a boundary is longer than the blur is wide, the product of two blurred boundaries is a constant.
     length = np.maximum(np.linalg.norm(normal, axis=2), 0.5 / scale)
@@ -136,7 +141,7 @@ class Solution:
 def solve(
     model: Model, q: np.ndarray, view: View, targets: Sequence[np.ndarray], channels: np.ndarray, level: Level,
     unknowns: Unknowns, limits: tuple[np.ndarray, np.ndarray], *, iterations: int = 15,
-    prior: tuple[np.ndarray, np.ndarray] | None = None, tolerance: float = 5e-3,
+    prior: tuple[np.ndarray, np.ndarray] | None = None, trust: np.ndarray | None = None, tolerance: float = 5e-3,
 ) -> Solution:  # fmt: skip
     """Refine camera and joints on one level.
 
@@ -144,12 +149,13 @@ def solve(
         q: (F,n) start, one row a frame; targets: F arrays (C,H,W) at the view's size.
         limits: lower and upper (n,).
         prior: mean (F,n) and information (n,), inverse squared standard deviations: a quadratic pull on the joints.
+        trust: (H,W) how far each pixel's masks are to be believed, for all frames.
     """
     q = np.array(q, float)
     frames, joints = q.shape
     free = np.r_[unknowns.camera, np.tile(unknowns.joints, frames)].astype(bool)
     pivot = _pivot(model, q, view)
-    equations = _all(model, q, view, targets, channels, level, pivot)
+    equations = [evaluate(model, row, view, t, channels, level, pivot, trust) for row, t in zip(q, targets)]
     damping = 1e-2
     total = _total(equations, q, prior)
     for _ in range(iterations):
@@ -173,7 +179,9 @@ def solve(
             q_new = np.clip(q + step[CAMERA_PARAMETERS:].reshape(frames, joints), *limits)
             q_new = np.where(unknowns.joints, q_new, q)
             view_new = _move(view, step[:CAMERA_PARAMETERS], pivot)
-            trial = [evaluate(model, q_new[f], view_new, targets[f], channels, level) for f in range(frames)]
+            trial = [
+                evaluate(model, q_new[f], view_new, targets[f], channels, level, None, trust) for f in range(frames)
+            ]
             total_new = _total(trial, q_new, prior)
             if total_new < total:
                 improved = True
@@ -185,17 +193,13 @@ def solve(
         q, view, total = q_new, view_new, total_new
         damping = max(1e-5, damping / 5)
         pivot = _pivot(model, q, view)
-        equations = _all(model, q, view, targets, channels, level, pivot)
+        equations = [evaluate(model, row, view, t, channels, level, pivot, trust) for row, t in zip(q, targets)]
         if gain < tolerance:
             break
     H, _ = _assemble(equations, q, prior)
     return Solution(
         q, view, np.array([e.cost for e in equations]), np.array([e.iou for e in equations]), H, pivot
     )  # fmt: skip
-
-
-def _all(model, q, view, targets, channels, level, pivot) -> list[Equations]:
-    return [evaluate(model, row, view, target, channels, level, pivot) for row, target in zip(q, targets)]
 
 
 def _total(equations: list[Equations], q: np.ndarray, prior) -> float:

@@ -16,8 +16,15 @@ COARSE = Level(80, 2.0, samples=2)
 MIDDLE = Level(160, 1.5, robust=0.7, samples=2)
 FINE = Level(400, 1.5, robust=0.5, samples=2)
 PYRAMID = (COARSE, MIDDLE, FINE)
-START_SPREAD = 0.5  # rad
 NO_CAMERA = np.zeros(7, bool)
+
+
+@dataclass(frozen=True)
+class Near:
+    """Where the joints are expected: mean (n,) and standard deviation (n,)."""
+
+    q: np.ndarray
+    sigma: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Tracker:
         free: (n,) joints that are unknown.
         limits: lower and upper (n,).
         search_model: a coarse mesh for searches; rest: (n,) likely joints.
+        trust: for each level (H,W) how far a pixel's masks are to be believed, or None.
     """
 
     models: tuple[Model, ...]
@@ -49,6 +57,7 @@ class Tracker:
     free: np.ndarray
     limits: tuple[np.ndarray, np.ndarray]
     rest: np.ndarray
+    trust: tuple[np.ndarray | None, ...] = (None, None, None)
 
     def pyramid(self, target: np.ndarray) -> list[np.ndarray]:
         """The target (C,H,W) at every level's size."""
@@ -56,26 +65,26 @@ class Tracker:
 
     def refine(
         self, q: np.ndarray, pyramid: list[np.ndarray], first: int = 0, stop: int | None = None,
-        near: np.ndarray | None = None,
+        near: Near | None = None,
     ) -> tuple[np.ndarray, float]:  # fmt: skip
-        """Joints and IoU after Levenberg-Marquardt from q (n,) on levels first..stop-1, pulled weakly to `near`."""
+        """Joints and IoU after Levenberg-Marquardt from q (n,) on levels first..stop-1, pulled to `near`."""
         overlap = 0.0
-        prior = None if near is None else (near[None], 1 / self.loose**2)
+        prior = None if near is None else (near.q[None], 1 / near.sigma**2)
         for i in range(first, len(self.levels) if stop is None else stop):
             solution = solve(
                 self.models[i], q[None], self.views[i], pyramid[i : i + 1], self.channels, self.levels[i],
-                Unknowns(NO_CAMERA, self.free), self.limits, prior=prior, iterations=(25, 12, 6)[i],
+                Unknowns(NO_CAMERA, self.free), self.limits, prior=prior, trust=self.trust[i],
+                iterations=(25, 12, 6)[i],
             )  # fmt: skip
             q, overlap = solution.q[0], float(solution.iou[0])
         return q, overlap
 
-    @property
-    def loose(self) -> np.ndarray:
-        """(n,) how far a start may be from the truth: it settles what the mask leaves open, no more."""
-        return START_SPREAD * joint_scale(self.limits)
+    def near(self, q: np.ndarray, spread: float) -> Near:
+        """ "Within about `spread` radians of q (n,)"; less for short slides."""
+        return Near(q, spread * joint_scale(self.limits))
 
     def fit(
-        self, starts: list[np.ndarray], target: np.ndarray, near: np.ndarray | None, enough: float = 1.0
+        self, starts: list[np.ndarray], target: np.ndarray, near: Near | None, enough: float = 1.0
     ) -> tuple[np.ndarray, float]:
         """The best of several starts at the finest level: joints, and the IoU less a little for distance from `near`.
 
@@ -94,11 +103,11 @@ class Tracker:
 
     def _overlap(self, q: np.ndarray, pyramid: list[np.ndarray], level: int) -> float:
         at = self.models[level], q, self.views[level], pyramid[level], self.channels, self.levels[level]
-        return evaluate(*at).iou
+        return evaluate(*at, trust=self.trust[level]).iou
 
-    def score(self, q: np.ndarray, overlap: float, near: np.ndarray | None) -> float:
+    def score(self, q: np.ndarray, overlap: float, near: Near | None) -> float:
         """IoU less a penalty of 0.01 per mean squared standard deviation from `near`."""
-        return overlap if near is None else overlap - 0.01 * float(np.mean(((q - near) / self.loose) ** 2))
+        return overlap if near is None else overlap - 0.01 * float(np.mean(((q - near.q) / near.sigma) ** 2))
 
     def search(self, near: np.ndarray, target: np.ndarray, rng: np.random.Generator, spread: float) -> list[np.ndarray]:
         """Joints worth a start, found by breeding low-resolution silhouettes around `near` (n,)."""
@@ -115,5 +124,5 @@ class Tracker:
     def information(self, q: np.ndarray, target: np.ndarray, pivot: np.ndarray) -> Frame:
         """The frame's normal equations at its joints, on the finest level; the camera turns about `pivot` (3,)."""
         view = self.views[-1]
-        equations = evaluate(self.models[-1], q, view, target, self.channels, self.levels[-1], pivot)
+        equations = evaluate(self.models[-1], q, view, target, self.channels, self.levels[-1], pivot, self.trust[-1])
         return Frame(q, equations.iou, equations)
