@@ -40,6 +40,7 @@ class Episode:
         camera_sigma: (6,) of T_cam_base: rotation xyz in radians, translation xyz in metres.
         focal_sigma: standard deviation of the focal length in pixels.
         solved: what the fit solved for: camera, joints, gripper, focal.
+        alternatives: other solutions that explain the masks nearly as well, see `pose.Trajectory`.
         source: path, sha256, width, height, fps, frames of the video.
         settings, versions, seconds: what was asked for, with what software, and how long each stage took.
     """
@@ -62,6 +63,7 @@ class Episode:
     focal_sigma: float = float("nan")
     solved: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    alternatives: tuple[dict[str, Any], ...] = ()
     source: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -138,6 +140,7 @@ def episode_json(episode: Episode) -> dict[str, Any]:
         "solved": list(episode.solved),
         "quality": episode.quality,
         "warnings": list(episode.warnings),
+        "alternatives": list(episode.alternatives),
         "settings": episode.settings,
         "versions": episode.versions,
         "seconds": episode.seconds,
@@ -196,6 +199,7 @@ def load_episode(folder: str | Path) -> Episode:
             focal_sigma=float(_numbers([data["camera_sigma"]["focal_px"]])[0]),
             solved=tuple(data["solved"]),
             warnings=tuple(data["warnings"]),
+            alternatives=tuple(data["alternatives"]),
             source=data["source"],
             settings=data["settings"],
             versions=data["versions"],

@@ -17,7 +17,7 @@ ARRAYS = ("q", "sigma", "observable", "iou", "valid", "camera_sigma")
 
 
 def save_trajectory(trajectory: Trajectory, folder: Path) -> None:
-    """Write `fit.npz` and `fit.json`; the alternatives the fit considered are left out."""
+    """Write `fit.npz` and `fit.json`; the seconds are left out, as they differ from run to run."""
     with atomic_path(folder / "fit.npz") as temporary, open(temporary, "wb") as stream:
         arrays: Any = {name: np.asarray(getattr(trajectory, name)) for name in ARRAYS}
         np.savez(stream, **arrays)
@@ -29,6 +29,7 @@ def save_trajectory(trajectory: Trajectory, folder: Path) -> None:
             "focal_sigma": trajectory.focal_sigma,
             "solved": trajectory.solved,
             "warnings": trajectory.warnings,
+            "alternatives": trajectory.alternatives,
         },
     )
 
@@ -48,6 +49,6 @@ def load_trajectory(folder: Path) -> Trajectory:
         solved=tuple(data["solved"]),
         warnings=tuple(data["warnings"]),
         seconds={},
-        alternatives=(),
+        alternatives=tuple(data["alternatives"]),
         **values,
     )

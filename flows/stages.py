@@ -257,6 +257,7 @@ def actions_stage(job: Job, masks: Path, fit: Path, out: Path) -> None:
         focal_sigma=trajectory.focal_sigma,
         solved=trajectory.solved,
         warnings=trajectory.warnings,
+        alternatives=trajectory.alternatives,
         source={
             "path": job.video,
             "sha256": video_hash(job.video),

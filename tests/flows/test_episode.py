@@ -27,6 +27,7 @@ def test_round_trip(make_episode, tmp_path):
     np.testing.assert_allclose(again.camera.T_cam_base, episode.camera.T_cam_base)
     np.testing.assert_allclose(again.camera_sigma, episode.camera_sigma)
     assert again.warnings == episode.warnings and again.solved == episode.solved
+    assert again.alternatives == episode.alternatives
     assert again.quality == episode.quality
 
 
