@@ -33,6 +33,13 @@ from pose.camera import Camera
 if TYPE_CHECKING:
     from urdf import Robot
 
+# Which sources a stage's result depends on; hashed when they are loaded, not after an edit during a long run.
+CODE = {
+    "segment": code_version("segmentation", "flows/stages.py"),
+    "fit": code_version("urdf", "pose", "flows/stages.py", "flows/fit_files.py"),
+    "actions": code_version("urdf", "flows/stages.py", "flows/actions.py", "flows/episode.py"),
+    "report": code_version("flows"),
+}
 MIN_ROBOT_SHARE = 0.001  # of the picture: less than this is noise, not a robot
 
 
@@ -40,7 +47,7 @@ def segment_key(job: Job) -> str:
     """Video, and either the masks given or the segmenter."""
     return sha256_json(
         {
-            "code": code_version("segmentation", "flows/stages.py"),
+            "code": CODE["segment"],
             "video": video_hash(job.video),
             "fps": job.fps,
             "masks": None if job.masks is None else sha256_path(job.masks),
@@ -123,7 +130,7 @@ def fit_key(job: Job, masks: Product, robot: Robot) -> str:
     """Masks, robot, camera, joints and what to solve for."""
     return sha256_json(
         {
-            "code": code_version("urdf", "pose", "flows/stages.py", "flows/fit_files.py"),
+            "code": CODE["fit"],
             "masks": masks.digest,
             "robot": robot_hash(robot),
             "camera": job.camera,
@@ -211,7 +218,7 @@ def actions_key(job: Job, masks: Product, fit: Product, robot: Robot) -> str:
     """Fit, robot, frame times, and the settings the episode states."""
     return sha256_json(
         {
-            "code": code_version("urdf", "flows/stages.py", "flows/actions.py", "flows/episode.py"),
+            "code": CODE["actions"],
             "masks": masks.digest,
             "fit": fit.digest,
             "robot": robot_hash(robot),
@@ -279,7 +286,7 @@ def versions() -> dict[str, str]:
 
 def report_key(job: Job, masks: Product, episode: Product) -> str:
     """Everything before, and the code that draws."""
-    return sha256_json({"code": code_version("flows"), "masks": masks.digest, "episode": episode.digest})
+    return sha256_json({"code": CODE["report"], "masks": masks.digest, "episode": episode.digest})
 
 
 def report_stage(job: Job, masks: Path, actions: Path, out: Path, seconds: dict[str, float]) -> None:
