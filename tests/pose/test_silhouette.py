@@ -71,7 +71,7 @@ def block_errors(analytic: np.ndarray, numeric: np.ndarray, n: int) -> list[floa
     for block in (slice(0, n), slice(n, n + 6), slice(n + 6, n + 11)):
         size = np.linalg.norm(numeric[:, block], axis=1)
         error = np.linalg.norm((analytic - numeric)[:, block], axis=1)
-        errors += (error / np.maximum(size, 0.1 * size.max())).tolist()
+        errors += (error / np.maximum(size, max(0.1 * size.max(), 1e-9))).tolist()
     return errors
 
 
