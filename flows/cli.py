@@ -194,6 +194,8 @@ cli_tools.register(app)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 failed, 2 bad usage."""
+    # Threads that wait sleep: spinning ones starve each other tenfold when something else uses the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         command = typer.main.get_command(app)
         code = command.main(list(sys.argv[1:] if arguments is None else arguments), "urdfit", standalone_mode=False)
