@@ -1,7 +1,7 @@
 """Score a segmenter on real pictures it was never trained on: J and F of the whole robot.
 
     python benchmarks/masks.py --data ../shared/data [--weights default|PATH] [--pictures DIR]
-    [--no-mirror]
+    [--mirror]
 
 - franka_droid_clip: human masks.
 - kuka_lbr_med7: SAM 2 masks of the arm; the left 27 % of the picture shows other robots without labels and
@@ -88,12 +88,12 @@ def main() -> None:
     parser.add_argument("--weights", default="default")
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     parser.add_argument("--pictures", type=Path, help="write overlays there")
-    parser.add_argument("--no-mirror", action="store_true", help="do not average with the mirrored picture")
+    parser.add_argument("--mirror", action="store_true", help="average with the mirrored picture")
     parser.add_argument("--per-frame", action="store_true")
     options = parser.parse_args()
     segmenter = load_segmenter(options.weights)
-    if options.no_mirror:
-        segmenter.mirror = False  # type: ignore[attr-defined]
+    if options.mirror:
+        segmenter.mirror = True  # type: ignore[attr-defined]
     for name in options.sets:
         reader, ignored = SETS[name]
         scores, start = [], time.perf_counter()
