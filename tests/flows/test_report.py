@@ -43,7 +43,7 @@ def test_it_is_one_file_with_everything_in_it(make_episode):
     outside = [v for v in page.loads if not v.startswith("data:image/jpeg;base64,")]
     assert outside == ["overlay.mp4"]  # a link, not something the page needs
     assert len(page.loads) - 1 == len(pick_frames(episode))
-    for name in (*episode.joint_names, *episode.warnings, "worst fit", "no robot found", "12.5° (episode"):
+    for name in (*episode.joint_names, *episode.warnings, "worst fit", "no robot found", "up to 12.5°"):
         assert name in page.text, name
 
 
