@@ -17,7 +17,7 @@ from segmentation.network import STRIDE, RobotNet
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "default.pt"
 LATER = {"robotseg": "the RobotSeg network", "sam2": "SAM 2"}
-INPUT_AREA = 480 * 640  # pixels the network sees; larger pictures are shrunk to it, smaller ones enlarged
+INPUT_AREA = 320 * 416  # pixels the network sees; larger pictures are shrunk to it, smaller ones enlarged
 
 
 class Segmenter(Protocol):
