@@ -28,6 +28,7 @@ SCAN_WIDTH = 64
 SEARCH_FACES = 700
 KNOWN = 1e6  # information of given joints, in units of what the limits say
 START_SPREAD = 0.5  # rad: how far a given start may be from the truth
+FOLLOW_SPREAD = 0.25  # rad: how far joints may move from one frame to the next
 
 
 @dataclass(frozen=True)
@@ -249,9 +250,7 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
     targets, robot = problem.targets, problem.robot
     done = 0
 
-    def start_of(t: int) -> np.ndarray | None:
-        if t in anchors:
-            return anchors[t]
+    def given(t: int) -> np.ndarray | None:
         if problem.q is not None and np.isfinite(problem.q[t]).all():
             return problem.q[t]
         return None
@@ -263,18 +262,20 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
         if not seen[t]:
             return None
         target = targets.read(t, FINE.width)
-        own = start_of(t)
-        starts = ([own] if own is not None else []) + previous
+        own, anchor = given(t), anchors.get(t)
+        starts = [q for q in (own, *previous, anchor) if q is not None]
         if t in problem.known or not problem.free.any():
             assert own is not None
             frames[t] = tracker.information(own, target, pivot)
             return own
         if not starts:
             starts = tracker.search(tracker.rest, target, rng, 0.8)
-        # the pull settles what the masks leave open, no more
-        near = tracker.near(starts[0], START_SPREAD) if own is not None or previous else None
+        # the pull settles what the masks leave open: a key frame that was solved alone may have its wrist turned round
+        near = tracker.near(previous[0], FOLLOW_SPREAD) if previous else None
+        if own is not None:
+            near = tracker.near(own, START_SPREAD)
         usual = _usual(frames)
-        q, overlap = tracker.fit(starts, target, near, 0.97 * usual if usual else 1.0)
+        q, overlap = tracker.fit(starts, target, near, 0.97 * usual if usual and anchor is None else 1.0)
         if overlap < 0.95 * usual or not usual:
             again = tracker.search(q, target, rng, 0.3) + tracker.search(starts[0], target, rng, 0.4)
             other, value = tracker.fit(again, target, near)
@@ -292,11 +293,9 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
             ahead = [robot.clip(2 * q - previous[0])] if previous else []
             previous = [q, *ahead]
 
-    known = sorted(t for t in range(count) if seen[t] and start_of(t) is not None)
-    if not known:
-        sweep(range(count), [])
-        return frames
-    begin = known[0]
+    begin = next((t for t in range(count) if seen[t] and given(t) is not None), None)
+    if begin is None:
+        begin = max(anchors, key=lambda t: tracker.overlap(anchors[t], targets.read(t, MIDDLE.width)), default=0)
     sweep(range(begin, count), [])
     first = frames[begin]
     sweep(range(begin - 1, -1, -1), [] if first is None else [first.q])

@@ -92,7 +92,7 @@ class Tracker:
         """
         pyramid = self.pyramid(target)
         last = len(self.levels) - 1
-        best = max(starts, key=lambda q: self._overlap(q, pyramid, 1))
+        best = max(starts, key=lambda q: self.overlap(q, pyramid[1]))
         q, overlap = self.refine(best, pyramid, 1, near=near)
         if self.score(q, overlap, near) >= enough:
             return q, self.score(q, overlap, near)
@@ -101,9 +101,10 @@ class Tracker:
         q, overlap = self.refine(q, pyramid, last, near=near)
         return q, self.score(q, overlap, near)
 
-    def _overlap(self, q: np.ndarray, pyramid: list[np.ndarray], level: int) -> float:
-        at = self.models[level], q, self.views[level], pyramid[level], self.channels, self.levels[level]
-        return evaluate(*at, trust=self.trust[level]).iou
+    def overlap(self, q: np.ndarray, target: np.ndarray) -> float:
+        """IoU of joints q (n,) with a target of the middle level."""
+        at = self.models[1], q, self.views[1], target, self.channels, self.levels[1]
+        return evaluate(*at, trust=self.trust[1]).iou
 
     def score(self, q: np.ndarray, overlap: float, near: Near | None) -> float:
         """IoU less a penalty of 0.01 per mean squared standard deviation from `near`."""
