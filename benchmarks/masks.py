@@ -1,6 +1,6 @@
 """Score a segmenter on real pictures it was never trained on: J and F of the whole robot.
 
-    python benchmarks/masks.py --data ../shared/data [--weights default|PATH] [--pictures DIR]
+    python -m benchmarks.masks --data ../shared/data [--weights default|PATH] [--pictures DIR]
     [--mirror]
 
 - franka_droid_clip: human masks.

@@ -53,7 +53,7 @@ def _crop(
     rng: np.random.Generator, rgb: np.ndarray, part: np.ndarray, width: int, height: int
 ) -> tuple[np.ndarray, np.ndarray]:
     H, W = part.shape
-    scale = rng.uniform(0.5, 1.0) if rng.random() < 0.7 else 1.0
+    scale = rng.uniform(0.28, 1.0) if rng.random() < 0.75 else 1.0
     stretch = np.exp(rng.normal(0, 0.12))
     ch, cw = int(min(H, H * scale / stretch)), int(min(W, W * scale * stretch))
     y, x = rng.integers(H - ch + 1), rng.integers(W - cw + 1)
