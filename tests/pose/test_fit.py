@@ -89,7 +89,7 @@ def test_joints_from_known_camera_and_first_frame(robot, clip):
 
 
 def test_everything_from_nothing(robot, clip):
-    q, camera, masks = clip
+    q, _, masks = clip
     fit = fit_video(robot, masks, fps=10)
     assert np.rad2deg(np.median(np.abs(fit.q - q)[:, :7])) < 1.0
     assert abs(fit.camera.focal / 300 - 1) < 0.05 and fit.focal_sigma > 0
