@@ -1,6 +1,6 @@
 """Errors of the fit on real recordings: the KUKA's camera, the KUKA's joints, the joints of the Panda's video.
 
-    python benchmarks/pose.py --data ../shared/data [--seeds 3]
+    python -m benchmarks.fit --data ../shared/data [--seeds 3]
 
 - KUKA camera: left images, given masks, joints known, no depth, no initial camera; against HT_left_dr.
 - KUKA joints: camera known, every joint of every image started 15 degrees off (random signs).
