@@ -1,7 +1,6 @@
 """Score a segmenter on real pictures it was never trained on: J and F of the whole robot.
 
     python -m benchmarks.masks --data ../shared/data [--weights default|PATH] [--pictures DIR]
-    [--mirror]
 
 - franka_droid_clip: human masks.
 - kuka_lbr_med7: SAM 2 masks of the arm; the left 27 % of the picture shows other robots without labels and
@@ -88,17 +87,16 @@ def main() -> None:
     parser.add_argument("--weights", default="default")
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     parser.add_argument("--pictures", type=Path, help="write overlays there")
-    parser.add_argument("--mirror", action="store_true", help="average with the mirrored picture")
     parser.add_argument("--per-frame", action="store_true")
     options = parser.parse_args()
     segmenter = load_segmenter(options.weights)
-    if options.mirror:
-        segmenter.mirror = True  # type: ignore[attr-defined]
     for name in options.sets:
         reader, ignored = SETS[name]
         scores, start = [], time.perf_counter()
-        for i, (image, truth) in enumerate(reader(options.data)):
-            mask = next(iter(segmenter.segment([image])))["robot"] >= 0.5
+        pairs = list(reader(options.data))
+        masks = segmenter.segment(image for image, _ in pairs)
+        for i, ((image, truth), parts) in enumerate(zip(pairs, masks)):
+            mask = parts["robot"] >= 0.5
             first = int(image.shape[1] * ignored)
             pair = mask[:, first:], truth[:, first:]
             scores.append((jaccard(*pair), boundary_f(*pair)))

@@ -16,7 +16,7 @@ from pose.kernel import make_model, see
 from pose.smoothing import smooth
 from pose.solver import Solution
 from pose.targets import MIN_SHARE, Targets, shrink
-from pose.tracking import COARSE, FINE, MIDDLE, PYRAMID, Frame, Tracker
+from pose.tracking import COARSE, FINE, MIDDLE, PYRAMID, Frame, Near, Tracker
 from pose.trajectory import Trajectory
 from pose.uncertainty import joint_scale, marginal, misfit, observable, prior_information
 from urdf import Robot
@@ -248,6 +248,7 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
     count = len(problem.targets)
     frames: list[Frame | None] = [None] * count
     targets, robot = problem.targets, problem.robot
+    unit = _liveliness(robot, tracker.limits)
     done = 0
 
     def given(t: int) -> np.ndarray | None:
@@ -271,9 +272,9 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
         if not starts:
             starts = tracker.search(tracker.rest, target, rng, 0.8)
         # the pull settles what the masks leave open: a key frame that was solved alone may have its wrist turned round
-        near = tracker.near(previous[0], FOLLOW_SPREAD) if previous else None
+        near = Near(previous[0], FOLLOW_SPREAD * unit) if previous else None
         if own is not None:
-            near = tracker.near(own, START_SPREAD)
+            near = Near(own, START_SPREAD * unit)
         usual = _usual(frames)
         q, overlap = tracker.fit(starts, target, near, 0.97 * usual if usual and anchor is None else 1.0)
         if overlap < 0.95 * usual or not usual:
@@ -358,7 +359,7 @@ def _finish(problem: Problem, frames, camera: Camera, camera_covariance, solutio
 
 
 def _liveliness(robot: Robot, limits) -> np.ndarray:
-    """(n,) unit of acceleration of each joint; grippers snap open and shut."""
+    """(n,) unit of each joint's motion; grippers snap open and shut."""
     scale = joint_scale(limits)
     scale[robot.gripper_joints] *= 10
     return scale

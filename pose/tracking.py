@@ -10,7 +10,6 @@ from pose.kernel import Model
 from pose.solver import Equations, Level, Unknowns, View, evaluate, solve
 from pose.start import Search
 from pose.targets import shrink
-from pose.uncertainty import joint_scale
 
 COARSE = Level(80, 2.0, samples=2)
 MIDDLE = Level(160, 1.5, robust=0.7, samples=2)
@@ -78,10 +77,6 @@ class Tracker:
             )  # fmt: skip
             q, overlap = solution.q[0], float(solution.iou[0])
         return q, overlap
-
-    def near(self, q: np.ndarray, spread: float) -> Near:
-        """ "Within about `spread` radians of q (n,)"; less for short slides."""
-        return Near(q, spread * joint_scale(self.limits))
 
     def fit(
         self, starts: list[np.ndarray], target: np.ndarray, near: Near | None, enough: float = 1.0

@@ -17,7 +17,8 @@ from segmentation.network import STRIDE, RobotNet
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "default.pt"
 LATER = {"robotseg": "the RobotSeg network", "sam2": "SAM 2"}
-INPUT_AREA = 320 * 416  # pixels the network sees; larger pictures are shrunk to it, smaller ones enlarged
+NEAR_AREA, FAR_AREA = 320 * 416, 480 * 640  # pixels the network sees; pictures are shrunk or enlarged to them
+FAR_SHARE = 0.12  # of the picture is robot: below this it is far away
 
 
 class Segmenter(Protocol):
@@ -67,46 +68,55 @@ def load_segmenter(name: str | Path = "default", device: str = "cpu") -> Segment
 
 
 class NetworkSegmenter:
-    """The compact network, frame by frame; `robot` is the union of `arm` and `gripper`."""
+    """The compact network, frame by frame; `robot` is the union of `arm` and `gripper`.
+
+    The network knows robots of a certain size: a robot that fills the picture is best seen small, one that is far
+    away large. So the size at which it looks follows the share of the picture that was robot in the frame before.
+    """
 
     parts: tuple[str, ...] = ("robot", "arm", "gripper")
 
-    def __init__(self, network: RobotNet, device: str = "cpu", *, mirror: bool = False, area: int = INPUT_AREA):
-        """mirror: also look at the mirrored picture and average, in twice the time (no gain was measured); area:
-        pixels the network sees."""
+    def __init__(self, network: RobotNet, device: str = "cpu"):
         self.device = torch.device(device)
         self.dtype = torch.bfloat16 if _bfloat16_is_fast(self.device) else torch.float32
         network = network.eval().fuse().to(self.device, self.dtype)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.mirror = mirror
-        self.area = area
 
     def segment(self, frames: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         """See `Segmenter.segment`."""
+        area = None
         for frame in frames:
-            probability = self.probabilities(frame)
+            if area is None:
+                area = _area(self.probabilities(frame))
+            probability = self.probabilities(frame, area)
+            area = _area(probability)
             yield {"robot": probability[1:].sum(0), "arm": probability[1], "gripper": probability[2]}
 
     @torch.inference_mode()
-    def probabilities(self, frame: np.ndarray) -> np.ndarray:
-        """Softmax (3,H,W) float32 over background, arm, gripper of one (H,W,3) uint8 RGB frame."""
+    def probabilities(self, frame: np.ndarray, area: int = NEAR_AREA) -> np.ndarray:
+        """Softmax (3,H,W) float32 over background, arm, gripper of one (H,W,3) uint8 RGB frame.
+
+        area: pixels the network sees.
+        """
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             raise ValueError(f"a frame must be (H,W,3) uint8 RGB, got {frame.shape} {frame.dtype}")
         height, width = frame.shape[:2]
-        h, w = network_size(height, width, self.area)
+        h, w = network_size(height, width, area)
         method = cv2.INTER_AREA if h * w < height * width else cv2.INTER_LINEAR
         small = cv2.resize(frame, (w, h), interpolation=method)
-        batch = np.stack([small, small[:, ::-1]]) if self.mirror else small[None]
-        image = torch.from_numpy(np.ascontiguousarray(batch)).to(self.device).permute(0, 3, 1, 2)
+        image = torch.from_numpy(np.ascontiguousarray(small))[None].to(self.device).permute(0, 3, 1, 2)
         image = image.to(self.dtype).contiguous(memory_format=torch.channels_last)
         soft = self.network(image).float().softmax(1)
-        if self.mirror:
-            soft = (soft[:1] + soft[1:].flip(3)) / 2
         full = cv2.resize(soft[0].permute(1, 2, 0).cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
         return np.ascontiguousarray(full.transpose(2, 0, 1))
 
 
-def network_size(height: int, width: int, area: int = INPUT_AREA) -> tuple[int, int]:
+def _area(probability: np.ndarray) -> int:
+    """Pixels the network should see of a picture with these probabilities (3,H,W)."""
+    return FAR_AREA if float((probability[0] < 0.5).mean()) < FAR_SHARE else NEAR_AREA
+
+
+def network_size(height: int, width: int, area: int = NEAR_AREA) -> tuple[int, int]:
     """Input size nearest the picture's shape with about `area` pixels, multiples of 32 (height, width)."""
     scale = (area / (height * width)) ** 0.5
     return tuple(max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (height, width))  # type: ignore[return-value]

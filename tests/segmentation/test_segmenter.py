@@ -38,9 +38,7 @@ def test_the_network_keeps_the_size_and_folding_its_norms_changes_nothing():
 
 @pytest.fixture(scope="module")
 def segmenter(weights):
-    segmenter = load_segmenter(weights)
-    segmenter.area = 64 * 96  # quick
-    return segmenter
+    return load_segmenter(weights)
 
 
 @pytest.mark.parametrize("size", [(240, 320), (212, 319), (1080, 1920), (30, 20), (1, 1)])
