@@ -13,6 +13,7 @@ from pose.errors import FitError
 from pose.solver import Level, View
 
 PARTS = {"robot": (1.0, 1.0), "arm": (1.0, 0.0), "gripper": (0.0, 1.0)}
+SEAM = 0.3  # of the outline's weight: segmenters know the seam between arm and gripper some three times worse
 MIN_SHARE = 5e-4  # of the image: a smaller mask is no robot
 
 
@@ -20,7 +21,8 @@ class Targets:
     """Random access to the masks of a clip, one frame in memory at a time.
 
     Attributes:
-        channels: (C,2) float32, which of arm and gripper each channel covers; channel 0 is the robot when it can be.
+        channels: (C,2) float32, which of arm and gripper each channel covers, times the channel's weight; channel 0
+            is the robot when it can be.
         width, height: full size of the masks.
     """
 
@@ -50,7 +52,10 @@ class Targets:
             self.names = ["robot"] + (["gripper"] if "gripper" in first else ["arm"] if "arm" in first else [])
         else:
             self.names = list(first)
-        self.channels = np.array([PARTS[name] for name in self.names], np.float32)
+        self._weight = [1.0] + [SEAM if self.names[0] == "robot" else 1.0] * (len(self.names) - 1)
+        self.channels = (
+            np.array([PARTS[n] for n in self.names], np.float32) * np.array(self._weight, np.float32)[:, None]
+        )
 
     def __len__(self) -> int:
         return len(self._masks)
@@ -61,14 +66,14 @@ class Targets:
         return max(8, round(self.width * factor)), max(8, round(self.height * factor))
 
     def read(self, frame: int, width: int) -> np.ndarray:
-        """Masks (C,h,w) float32 in 0..1 of a frame.
+        """Masks (C,h,w) float32 of a frame, from 0 to the channel's weight.
 
         Raises:
             FitError: a frame's mask is missing or of another size.
         """
         parts = self._masks[frame]
         planes = []
-        for name in self.names:
+        for name, weight in zip(self.names, self._weight):
             if name in parts:
                 plane = _unit(parts[name])
             elif name == "robot":
@@ -82,7 +87,7 @@ class Targets:
                 )
             if self._maps is not None:
                 plane = cv2.remap(plane, *self._maps, cv2.INTER_LINEAR)
-            planes.append(cv2.resize(plane, self.size(width), interpolation=cv2.INTER_AREA))
+            planes.append(weight * cv2.resize(plane, self.size(width), interpolation=cv2.INTER_AREA))
         return np.stack(planes)
 
     def view(self, camera: Camera, width: int) -> View:
