@@ -12,7 +12,7 @@ import numpy as np
 from pose.camera import Camera
 from pose.errors import FitError
 from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find
-from pose.kernel import make_model, see
+from pose.kernel import coverage, make_model, see
 from pose.smoothing import smooth
 from pose.solver import Solution
 from pose.targets import MIN_SHARE, Targets, shrink
@@ -230,17 +230,18 @@ def _keys(problem: Problem, keys: list[int], models, search_model, limits) -> Ke
 
 
 def _trust(problem: Problem, tracker: Tracker) -> tuple[np.ndarray, ...]:
-    """Where the first frame's mask can be believed, for each level: the camera stands still and the joints are known.
+    """How far the masks can be believed, for each level: the joints of the first frame are known, the camera stands.
 
-    What its mask calls robot far from the robot will be called so in every frame: it counts nowhere.
+    Where the first frame's mask is wrong, the masks of the other frames are likely wrong too: a chair that passes for a
+    link, a link that is covered. Such pixels count for little in every frame.
     """
     assert problem.q is not None
     target = problem.targets.read(0, FINE.width)
     view, model = tracker.views[-1], tracker.models[-1]
-    face_id, _, _ = see(model, problem.q[0], view.T_cam_base, view.K, view.height, view.width, 1)
-    reach = cv2.dilate((face_id >= 0).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=int(4 * FINE.blur))
-    trust = 1 - ((target.max(0) > 0.5) & (reach == 0)).astype(np.float32)
-    return (*tuple(shrink(trust[None], level)[0] for level in PYRAMID[:-1]), trust)
+    face_id, _, _ = see(model, problem.q[0], view.T_cam_base, view.K, view.height, view.width, 2)
+    wrong = np.abs(target - coverage(face_id, model.face_part, tracker.channels, 2))[0] / tracker.channels[0].max()
+    trust = 1 - cv2.GaussianBlur(wrong, (0, 0), FINE.blur)
+    return (*(shrink(trust[None], level)[0] for level in PYRAMID[:-1]), trust)
 
 
 def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], seen, rng, say: Progress, pivot):
