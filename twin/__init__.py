@@ -1,0 +1,1 @@
+"""Scene twins from several cameras: not in this version."""
