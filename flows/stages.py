@@ -196,10 +196,10 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
             f"{job.video}: no robot found: no pose of {robot.name} explains the masks of any frame "
             f"(best overlap {best:.2f}); check the robot, the camera file and the masks"
         )
-    missing = int((~valid).sum())
+    missing = int((~seen).sum())
     warnings = list(trajectory.warnings)
     if missing and not any("no robot" in w for w in warnings):
-        first = int(np.flatnonzero(~valid)[0])
+        first = int(np.flatnonzero(~seen)[0])
         warnings.append(f"no robot found in {missing} of {count} frames (first: frame {first}); their joints are NaN")
     blank = ~valid[:, None]
     trajectory = replace(
