@@ -221,8 +221,6 @@ def _keys(problem: Problem, keys: list[int], models, search_model, limits) -> Ke
     q = None
     if problem.q is not None:
         q = np.where(np.isfinite(problem.q[keys]), problem.q[keys], problem.robot.rest)
-        if not problem.free.all() or np.isfinite(problem.q[keys]).all():
-            q = q.copy()
     return KeyFrames(
         models, search_model, problem.targets.channels, PYRAMID, targets, K, not problem.focal_free,
         problem.camera.T_cam_base, problem.camera_free, q, problem.free, limits, problem.robot.rest,
