@@ -147,7 +147,12 @@ def _cuda() -> Finding:
 
     if torch.cuda.is_available():
         return Finding("CUDA", "ok", torch.cuda.get_device_name(0))
-    return Finding("CUDA", "optional", "none", "everything runs on the processor, segmentation about 10x slower")
+    return Finding(
+        "CUDA",
+        "optional",
+        "none",
+        "nothing: this version runs on the processor; only `load_segmenter(device=)` takes a GPU",
+    )
 
 
 def _pytorch3d() -> Finding:
