@@ -244,7 +244,7 @@ def actions_stage(job: Job, masks: Path, fit: Path, out: Path) -> None:
     if robot.gripper is not None:
         opening[known] = robot.gripper.opening(q[known])
         fraction[known] = robot.gripper.fraction(q[known])
-        sigma = abs(robot.gripper.scale) * trajectory.sigma[:, robot.gripper.joint]
+        sigma = np.abs(robot.gripper.slope(q)) * trajectory.sigma[:, robot.gripper.joint]
     episode = Episode(
         robot=job.robot,
         joint_names=trajectory.joint_names,

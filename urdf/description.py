@@ -6,12 +6,15 @@ network. Source of the meaning of elements: the URDF XML specification, http://w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from lxml import etree
 
 from urdf.errors import RobotError
+from urdf.labels import Labels
 
 MAX_BYTES = 20_000_000
 MAX_LINKS = 5_000
@@ -22,12 +25,15 @@ REACH = 10.0  # metres; stands for a prismatic joint without limits
 
 @dataclass(frozen=True)
 class Visual:
-    """A piece of a link; `size` is the box's sides, (radius, length), (radius,) or the mesh's scale."""
+    """A piece of a link; `size` is the box's sides, (radius, length), (radius,) or the mesh's scale.
+
+    `path` is the mesh's file, found and checked; None for the other shapes.
+    """
 
     link: str
     shape: str
     size: tuple[float, ...]
-    filename: str
+    path: Path | None
     T_link_visual: np.ndarray
     color: tuple[float, float, float] | None
 
@@ -52,12 +58,13 @@ class Joint:
 
 @dataclass(frozen=True)
 class Description:
-    """What a URDF says, in file order."""
+    """What a description says, in file order, and what is known beyond it."""
 
     name: str
     links: tuple[str, ...]
     joints: tuple[Joint, ...]
-    visuals: tuple[Visual, ...] = field(default=())
+    visuals: tuple[Visual, ...] = ()
+    labels: Labels = field(default_factory=Labels)
 
 
 def show(text: object) -> str:
@@ -98,16 +105,22 @@ def _parser(recover: bool) -> etree.XMLParser:
     )  # fmt: skip
 
 
-def parse_description(data: bytes, source: str) -> Description:
+def parse_description(data: bytes, source: str, find: Callable[[str, str], Path | None]) -> Description:
     """Read URDF text.
+
+    Args:
+        data: the text.
+        source: for messages.
+        find: mesh name and link to the mesh's file; None leaves the visual out.
 
     Raises:
         RobotError: not a URDF, or an element that is missing, double, or holds no finite number.
     """
     root = parse_xml(data, source)
     if root.tag != "robot":
-        hint = "; MJCF is not read yet" if root.tag == "mujoco" else ""
-        raise RobotError(f"{source}: the root element is <{str(root.tag)[:40]}>, expected <robot> of a URDF{hint}")
+        hint = "; convert SDF to URDF first" if root.tag == "sdf" else ""
+        expected = "<robot> of a URDF or <mujoco> of an MJCF"
+        raise RobotError(f"{source}: the root element is <{str(root.tag)[:40]}>, expected {expected}{hint}")
     links = tuple(_name(e, "link", source) for e in root.findall("link"))
     if not links:
         raise RobotError(f"{source}: the description has no <link>")
@@ -119,7 +132,7 @@ def parse_description(data: bytes, source: str) -> Description:
         if double:
             raise RobotError(f"{source}: two {kind}s are called {show(min(double))}; names must be unique")
     palette = {e.get("name"): c for e in root.iter("material") if (c := _color(e, source)) is not None}
-    visuals = tuple(v for e in root.findall("link") for v in _visuals(e, palette, source))
+    visuals = tuple(v for e in root.findall("link") for v in _visuals(e, palette, source, find))
     return Description(root.get("name") or "robot", links, joints, visuals)
 
 
@@ -242,7 +255,7 @@ def _color(material: etree._Element, source: str) -> tuple[float, float, float] 
     return float(rgba[0]), float(rgba[1]), float(rgba[2])
 
 
-def _visuals(link: etree._Element, palette: dict, source: str) -> list[Visual]:
+def _visuals(link: etree._Element, palette: dict, source: str, find: Callable[[str, str], Path | None]) -> list[Visual]:
     visuals = []
     for element in link.findall("visual"):
         where = f"{source}: visual of link {show(link.get('name'))}"
@@ -250,7 +263,7 @@ def _visuals(link: etree._Element, palette: dict, source: str) -> list[Visual]:
         if geometry is None or not len(geometry):
             raise RobotError(f"{where} has no geometry")
         shape = geometry[0]
-        filename = ""
+        path = None
         if shape.tag == "mesh":
             filename = shape.get("filename") or ""
             if not filename:
@@ -259,6 +272,9 @@ def _visuals(link: etree._Element, palette: dict, source: str) -> list[Visual]:
             if text is not None and len(text.split()) == 1:
                 text = f"{text} {text} {text}"
             size = _numbers(text, 3, (1.0, 1.0, 1.0), f"{where}: mesh scale")
+            path = find(filename, link.get("name"))
+            if path is None:
+                continue
         elif shape.tag == "box":
             size = _numbers(shape.get("size"), 3, (), f"{where}: box size")
         elif shape.tag in ("cylinder", "capsule"):
@@ -275,5 +291,5 @@ def _visuals(link: etree._Element, palette: dict, source: str) -> list[Visual]:
         material = element.find("material")
         color = None if material is None else _color(material, source) or palette.get(material.get("name"))
         xyz, rpy = _origin(element, where)
-        visuals.append(Visual(link.get("name"), str(shape.tag), size, filename, transform(xyz, rpy), color))
+        visuals.append(Visual(link.get("name"), str(shape.tag), size, path, transform(xyz, rpy), color))
     return visuals

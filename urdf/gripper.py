@@ -1,16 +1,56 @@
-"""The opening of a gripper that no catalogue describes, measured on its meshes."""
+"""The opening of a gripper: from the finger pads that the catalogue names, else measured on its meshes."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from urdf.errors import RobotError
 from urdf.kinematics import link_poses
+from urdf.labels import GripperLabel
 from urdf.robot import Gripper, KinematicTree, RobotMesh
 
-SAMPLES = 7  # joint values looked at
-LINEAR = 0.02  # the opening may leave a straight line by this part of its range
+ROWS = 33  # of an opening's table
+SAMPLES = 9  # joint values looked at on meshes
+BACK = 0.02  # measured on meshes, an opening may run back by this part of its range
 LEAST = 2e-3  # metres of travel below which nothing opens
+
+
+def measure_gripper(
+    label: GripperLabel,
+    link_names: tuple[str, ...],
+    tree: KinematicTree,
+    column: int,
+    rest: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    source: str,
+) -> Gripper:
+    """The distance between two finger pads over the range of their joint, along their line when wide open.
+
+    Args:
+        label: the pads.
+        link_names, tree: the robot.
+        column: of the joint in q.
+        rest, lower, upper: (n,) a configuration and the limits.
+        source: for messages.
+
+    Raises:
+        RobotError: the joint does not open the pads steadily.
+    """
+    values = np.linspace(lower[column], upper[column], ROWS)
+    q = np.tile(rest, (ROWS, 1))
+    q[:, column] = values
+    poses = link_poses(tree, q)
+    a, b = (poses[:, link_names.index(pad.link)] @ np.array([*pad.xyz, 1.0]) for pad in label.pads)
+    apart = (b - a)[:, :3]
+    widest = apart[int(np.argmax(np.linalg.norm(apart, axis=1)))]
+    openings = apart @ widest / max(float(np.linalg.norm(widest)), 1e-12)
+    steps = np.diff(openings)
+    if np.ptp(openings) < LEAST or not ((steps > -1e-9).all() or (steps < 1e-9).all()):
+        where = f"{1000 * openings.min():.1f} to {1000 * openings.max():.1f} mm"
+        raise RobotError(f"{source}: joint {label.joint!r} does not open its pads steadily ({where} over its range)")
+    return Gripper(column, values, openings)
 
 
 def infer_gripper(
@@ -24,8 +64,8 @@ def infer_gripper(
     """The first gripper joint that opens two fingers, or None when no joint does so clearly.
 
     Two links that the joint moves in different ways are fingers; their distance over the joint's range is
-    fitted with a straight line. Fingers that slide apart are measured along their motion, others between
-    their nearest vertices.
+    the opening. Fingers that slide apart are measured along their motion, others between their nearest
+    vertices.
 
     Args:
         tree, mesh: the robot.
@@ -51,11 +91,11 @@ def infer_gripper(
                     best = travel, gap
         if best is None or best[0] < LEAST or best[1].max() <= 0:
             continue
-        scale, offset = np.polyfit(values, best[1], 1)
-        if np.abs(scale * values + offset - best[1]).max() > LINEAR * best[0]:
+        sign = 1.0 if best[1][-1] > best[1][0] else -1.0
+        openings = sign * np.maximum.accumulate(sign * best[1])
+        if np.abs(openings - best[1]).max() > BACK * best[0]:
             continue
-        opening = float(max(scale * values[0] + offset, scale * values[-1] + offset))
-        return Gripper(int(column), float(scale), float(offset), opening)
+        return Gripper(int(column), values, openings)
     return None
 
 

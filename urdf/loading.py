@@ -1,127 +1,173 @@
-"""`load_robot`: a catalogue name or a description file to a Robot."""
+"""`load_robot`: a catalogue name, a description file or a composed description to a Robot."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from urdf import catalogue, parts
+from urdf import catalogue, parts, sources
 from urdf.description import Description, Joint, parse_description, parse_xml, show
 from urdf.errors import RobotError
-from urdf.gripper import infer_gripper
+from urdf.gripper import infer_gripper, measure_gripper
 from urdf.meshes import MeshBuilder
 from urdf.paths import Finder
-from urdf.robot import Gripper, Robot
+from urdf.robot import Robot
 from urdf.tree import build_tree, check, independent, to_urdf
 from urdf.xacro_files import expand
 
+Find = Callable[[str, str], Path | None]
+Mounts = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
 
 def load_robot(
-    spec: str | Path,
+    spec: str | Path | Description,
     *,
     mesh_faces: int = 3000,
     packages: Mapping[str, str | Path] | None = None,
     arguments: Mapping[str, str] | None = None,
+    mounts: Mounts | None = None,
 ) -> Robot:
     """A robot ready for use; its meshes are resolved, decimated and cached.
 
     Args:
-        spec: a name of the catalogue (see `list_robots`) or the path of a URDF or xacro file.
+        spec: a name of the catalogue (see `list_robots`), the path of a URDF, xacro or MJCF file or of a TOML file
+            with a catalogue entry of your own, or a description put together with `urdf.compose`.
         mesh_faces: triangles of the render mesh, about.
-        packages: ROS package name to folder, for package:// names; the folders above are searched anyway.
-        arguments: xacro arguments.
+        packages, arguments, mounts: as in `read_description`.
 
     Raises:
         RobotError: an unknown name, a description that is broken or no tree, a mesh that is absent or empty.
     """
-    known = catalogue.entries()
-    text = str(spec)
-    if isinstance(spec, str) and text in known:
-        entry = known[text]
-        folder = catalogue.folder(entry, text)
-        path = folder / entry["file"]
-        inside = {name: folder / place for name, place in entry.get("packages", {}).items()}
-        finder = Finder(path.parent, {**inside, **{k: Path(v) for k, v in (packages or {}).items()}})
-        arguments = {**entry.get("arguments", {}), **(arguments or {})}
-        source = f"robot {text!r}"
+    if isinstance(spec, Description):
+        if packages or arguments or mounts:
+            raise RobotError("packages, arguments and mounts go to read_description, not to a description already read")
+        description, source, name = spec, spec.name, spec.name
     else:
-        entry, path = {}, Path(os.path.expanduser(text))
+        description = read_description(spec, packages=packages, arguments=arguments, mounts=mounts)
+        source = str(spec)
+        name = source if source in catalogue.entries() else description.name
+    return _assemble(check(description, source), name, source, mesh_faces)
+
+
+def read_description(
+    spec: str | Path,
+    *,
+    packages: Mapping[str, str | Path] | None = None,
+    arguments: Mapping[str, str] | None = None,
+    mounts: Mounts | None = None,
+    find: Callable[[Finder], Find] | None = None,
+) -> Description:
+    """Links, joints, visuals and labels of a robot, to be changed by `urdf.compose` or given to `load_robot`.
+
+    Args:
+        spec: a catalogue name or a path, as for `load_robot`.
+        packages: ROS package name to folder, for package:// names; the folders above are searched anyway.
+        arguments: xacro arguments.
+        mounts: name of an attachment in the catalogue's entry to its (xyz, rpy), metres and radians.
+        find: makes the function that resolves mesh names, `Finder.find` unless given.
+
+    Raises:
+        RobotError: an unknown name, a description that is broken or no tree, a mesh that is absent.
+    """
+    text = str(spec)
+    known = catalogue.entries()
+    given = {name: Path(folder) for name, folder in (packages or {}).items()}
+    if isinstance(spec, str) and text in known:
+        entry, source = known[text], f"robot {text!r}"
+        folder = sources.folder(entry["source"])
+        path = folder / entry["file"]
+    else:
+        entry, source = {}, text
+        path = Path(os.path.expanduser(text))
         if not os.path.isfile(path):  # unlike Path.is_file, False for names no file system takes
             raise RobotError(_unknown(text, path))
-        path = path.absolute()
-        finder = Finder(path.parent, {k: Path(v) for k, v in (packages or {}).items()})
-        arguments, source = arguments or {}, text
-    description = check(_complete(_read(path, finder, arguments, source), entry), source)
-    return _assemble(description, entry, finder, text, source, mesh_faces)
+        path = folder = path.absolute()
+        if path.suffix == ".toml":
+            entry = catalogue.read_entry(path)
+            folder = sources.folder(entry["source"]) if "source" in entry else path.parent
+            path = folder / entry["file"]
+            if not path.is_file():
+                raise RobotError(f"{source}: its file {entry['file']!r} does not exist in {folder}")
+    inside = {name: folder / place for name, place in entry.get("packages", {}).items()}
+    finder = Finder(path.parent, {**inside, **given})
+    resolve = _renaming((find or _finding)(finder), entry.get("meshes", {}))
+    description = check(
+        _read(path, finder, resolve, {**entry.get("arguments", {}), **(arguments or {})}, source), source
+    )
+    if not entry:
+        return description
+    description = replace(description, name=text if text in known else description.name)
+    read = partial(read_description, packages=packages, find=find)
+    description = check(catalogue.complete(description, entry, read, mounts or {}), source)
+    joints = tuple(j.name for j in independent(description))
+    catalogue.check_labels(description.labels, description.links, joints, source)
+    return description
+
+
+def _finding(finder: Finder) -> Find:
+    return finder.find
+
+
+def _renaming(find: Find, names: Mapping[str, str]) -> Find:
+    """Finds a mesh under the name that an entry puts in place of the description's."""
+    return lambda filename, link: find(names.get(filename, filename), link)
 
 
 def _unknown(text: str, path: Path) -> str:
     names = catalogue.list_robots()
     if os.path.isdir(path):
-        return f"{show(text)} is a folder; give the URDF or xacro file inside it"
+        return f"{show(text)} is a folder; give the URDF, xacro or MJCF file inside it"
     if "/" in text or path.suffix:
         return f"{show(text)}: no such robot description file"
     close = difflib.get_close_matches(text.lower(), names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     known = ", ".join(names)
-    return f"unknown robot {show(text)}{hint}; known are {known}, or give the path of a URDF or xacro file"
+    return f"unknown robot {show(text)}{hint}; known are {known}, or give the path of a URDF, xacro or MJCF file"
 
 
-def _read(path: Path, finder: Finder, arguments: Mapping[str, str], source: str) -> Description:
+def _read(path: Path, finder: Finder, find: Find, arguments: Mapping[str, str], source: str) -> Description:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise RobotError(f"{source}: cannot be read ({error.strerror})") from None
-    parse_xml(data, source)  # refuses hostile text before xacro sees it
+    root = parse_xml(data, source)  # refuses hostile text before xacro sees it
+    if root.tag == "mujoco":
+        from urdf.mjcf import read_mjcf
+
+        return read_mjcf(path, source)
     if b"xacro:" in data or path.suffix == ".xacro":  # some xacro files end in .urdf
         data = expand(path, finder, arguments, source)
-    return parse_description(data, source)
+    return parse_description(data, source, find)
 
 
-def _complete(description: Description, entry: dict[str, Any]) -> Description:
-    """The description with the couplings and the tool frame that the catalogue adds."""
-    joints = list(description.joints)
-    for coupling in entry.get("couplings", []):
-        mimic = (coupling["of"], float(coupling["multiplier"]), float(coupling["offset"]))
-        joints = [replace(j, mimic=mimic) if j.name == coupling["joint"] else j for j in joints]
-    links = description.links
-    tool = entry.get("end_effector", {})
-    if "name" in tool:
-        links = (*links, tool["name"])
-        xyz, rpy = tuple(map(float, tool["xyz"])), tuple(map(float, tool["rpy"]))
-        joints.append(Joint(f"{tool['name']}_joint", "fixed", tool["parent"], tool["name"], xyz, rpy, (1.0, 0.0, 0.0)))
-    return replace(description, links=links, joints=tuple(joints))
-
-
-def _assemble(
-    description: Description, entry: dict[str, Any], finder: Finder, spec: str, source: str, mesh_faces: int
-) -> Robot:
+def _assemble(description: Description, name: str, source: str, mesh_faces: int) -> Robot:
     names, tree = build_tree(description)
     joints = independent(description)
-    is_gripper = parts.gripper_links(description, names, tree, entry.get("gripper_links"))
+    columns = {j.name: i for i, j in enumerate(joints)}
+    labels = description.labels
+    is_gripper = parts.gripper_mask(description, names, tree)
     gripper_joints = parts.gripper_columns(description, names, tree, is_gripper)
-    files = [finder.find(v.filename, v.link) if v.shape == "mesh" else None for v in description.visuals]
-    builder = MeshBuilder(description.visuals, files, names, is_gripper, source)
+    builder = MeshBuilder(description.visuals, names, is_gripper, source)
     mesh = builder(mesh_faces)
-    tool = entry.get("end_effector", {})
     lower, upper = np.array([j.lower for j in joints]), np.array([j.upper for j in joints])
-    rest = _rest(joints, lower, upper, entry.get("rest", {}))
-    if "gripper" in entry:
-        known = entry["gripper"]
-        column = [j.name for j in joints].index(known["joint"])
-        gripper: Gripper | None = Gripper(column, known["scale"], known["offset"], known["max_opening"])
+    rest = _rest(joints, lower, upper, labels.rest)
+    if labels.grippers:
+        measured = [
+            measure_gripper(g, names, tree, columns[g.joint], rest, lower, upper, source) for g in labels.grippers
+        ]
     else:
-        gripper = infer_gripper(tree, mesh, gripper_joints, rest, lower, upper)
+        guess = infer_gripper(tree, mesh, gripper_joints, rest, lower, upper)
+        measured = [] if guess is None else [guess]
     return Robot(
-        name=spec if entry else description.name,
-        source=spec,
-        joint_names=tuple(j.name for j in joints),
+        name=name,
+        source=source,
+        joint_names=tuple(columns),
         lower=lower,
         upper=upper,
         continuous=np.array([j.kind == "continuous" for j in joints], bool),
@@ -129,18 +175,23 @@ def _assemble(
         rest=rest,
         link_names=names,
         link_parts=tuple("gripper" if g else "arm" for g in is_gripper),
-        ee_link=tool.get("name") or tool.get("link") or parts.end_effector(names, tree, is_gripper),
+        ee_link=labels.end_effector or parts.end_effector(names, tree, is_gripper),
         tree=tree,
-        gripper=gripper,
+        grippers=tuple(measured),
         urdf_xml=to_urdf(description),
         arm_joints=np.setdiff1d(np.arange(len(joints)), gripper_joints),
         gripper_joints=gripper_joints,
+        base_links=labels.base_links,
+        symmetric=labels.symmetric,
+        unobservable=labels.unobservable,
+        licence=labels.licence,
+        notes=labels.notes,
         mesh=mesh,
         _build_mesh=builder,
     )
 
 
-def _rest(joints: tuple[Joint, ...], lower: np.ndarray, upper: np.ndarray, known: dict[str, float]) -> np.ndarray:
+def _rest(joints: tuple[Joint, ...], lower: np.ndarray, upper: np.ndarray, known: Mapping[str, float]) -> np.ndarray:
     middle = np.where((lower <= 0) & (upper >= 0), 0.0, (lower + upper) / 2)
     given = [known.get(j.name, m) for j, m in zip(joints, middle)]
     return np.clip(np.array(given, float), lower, upper)

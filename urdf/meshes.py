@@ -28,7 +28,7 @@ class MeshBuilder:
     """Makes the meshes of one robot at any budget, through the disk cache; picklable.
 
     Args:
-        visuals: all visuals, `files` the path of each mesh (None for primitives).
+        visuals: all visuals.
         link_names, gripper: (L) names, (L,) bool: links that keep more detail.
         source: for messages.
     """
@@ -36,12 +36,11 @@ class MeshBuilder:
     def __init__(
         self,
         visuals: Sequence[Visual],
-        files: Sequence[Path | None],
         link_names: Sequence[str],
         gripper: np.ndarray,
         source: str,
     ) -> None:
-        self.visuals, self.files = tuple(visuals), tuple(files)
+        self.visuals = tuple(visuals)
         self.link_names, self.gripper, self.source = tuple(link_names), gripper, source
         self._digest = ""
 
@@ -67,7 +66,8 @@ class MeshBuilder:
         if not self._digest:
             sha = hashlib.sha256(repr((VERSION, self.link_names, self.gripper.tolist())).encode())
             seen: dict[Path, bytes] = {}
-            for v, path in zip(self.visuals, self.files):
+            for v in self.visuals:
+                path = v.path
                 sha.update(repr((v.link, v.shape, v.size, v.T_link_visual.tolist(), v.color)).encode())
                 if path is not None:
                     if path not in seen:
@@ -81,7 +81,8 @@ class MeshBuilder:
 
         surfaces, links = [], []
         loaded: dict[Path, Surface] = {}
-        for v, path in zip(self.visuals, self.files):
+        for v in self.visuals:
+            path = v.path
             where = f"{self.source}: link {show(v.link)}"
             if path is None:
                 surface, scale = primitive(v), np.ones(3)

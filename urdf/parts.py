@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -20,20 +19,20 @@ TOOL = re.compile(
 )
 
 
-def gripper_links(
-    description: Description, names: tuple[str, ...], tree: KinematicTree, known: Iterable[str] | None
-) -> np.ndarray:
-    """(L,) bool: the known gripper links, or those whose link or joint name says so, and all below them."""
-    joint_of = {j.child: j.name for j in description.joints}
-    known = None if known is None else set(known)
+def gripper_mask(description: Description, names: tuple[str, ...], tree: KinematicTree) -> np.ndarray:
+    """(L,) bool: the links labelled as gripper, else those whose names say so, and all below them."""
+    known = description.labels.gripper_links
+    own = set(guess_gripper_links(description) if known is None else known)
     mask = np.zeros(len(names), bool)
     for i, name in enumerate(names):
-        if known is not None:
-            own = name in known
-        else:
-            own = bool(GRIPPER.search(name) or FINGER.search(joint_of.get(name, "")))
-        mask[i] = own or (tree.parent[i] >= 0 and mask[tree.parent[i]])
+        mask[i] = name in own or (tree.parent[i] >= 0 and mask[tree.parent[i]])
     return mask
+
+
+def guess_gripper_links(description: Description) -> tuple[str, ...]:
+    """Links whose name, or whose joint's name, speaks of a gripper."""
+    joint_of = {j.child: j.name for j in description.joints}
+    return tuple(n for n in description.links if GRIPPER.search(n) or FINGER.search(joint_of.get(n, "")))
 
 
 def gripper_columns(

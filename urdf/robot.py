@@ -67,32 +67,43 @@ class RobotMesh:
     face_color: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gripper:
-    """How one joint opens the gripper: opening = scale * q + offset metres between the finger pads.
+    """How one joint opens the gripper, as a table with straight lines between its rows.
 
     Attributes:
         joint: column of q.
-        scale, offset: metres per joint unit, metres.
-        max_opening: metres at fraction 1.
+        values: (S,) joint values, increasing, over the joint's range.
+        openings: (S,) metres between the finger pads at these values, rising or falling all along.
     """
 
     joint: int
-    scale: float
-    offset: float
-    max_opening: float
+    values: np.ndarray
+    openings: np.ndarray
+
+    @property
+    def max_opening(self) -> float:
+        """Metres at fraction 1."""
+        return float(self.openings.max())
 
     def opening(self, q: np.ndarray) -> np.ndarray:
         """Metres between the finger pads, never negative, (...,) for q (...,n)."""
-        return np.maximum(self.scale * np.asarray(q, float)[..., self.joint] + self.offset, 0.0)
+        return np.maximum(np.interp(np.asarray(q, float)[..., self.joint], self.values, self.openings), 0.0)
 
     def fraction(self, q: np.ndarray) -> np.ndarray:
         """Opening as a fraction in 0..1 with 1 = open, (...,) for q (...,n)."""
         return np.clip(self.opening(q) / self.max_opening, 0.0, 1.0)
 
     def from_opening(self, opening: np.ndarray | float) -> np.ndarray:
-        """The joint's value for an opening in metres, not clipped to the joint's limits."""
-        return (np.asarray(opening, float) - self.offset) / self.scale
+        """The joint's value for an opening in metres, inside the joint's range."""
+        order = 1 if self.openings[-1] > self.openings[0] else -1
+        return np.interp(np.asarray(opening, float), self.openings[::order], self.values[::order])
+
+    def slope(self, q: np.ndarray) -> np.ndarray:
+        """Metres of opening per unit of the joint at q (...,n), (...,); carries the joint's sigma over."""
+        steps = np.diff(self.openings) / np.diff(self.values)
+        cell = np.searchsorted(self.values, np.asarray(q, float)[..., self.joint]) - 1
+        return steps[np.clip(cell, 0, len(steps) - 1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +111,7 @@ class Robot:
     """A robot ready to be posed, drawn and fitted; made by `load_robot`.
 
     Attributes:
-        name, source: its name, and the catalogue name or path it was loaded from.
+        name, source: its name, and the catalogue name or path it was loaded from (its name if composed).
         joint_names: (n) the actuated joints in URDF order, mimic joints excluded.
         lower, upper: (n,) limits in radians or metres; -pi..pi for joints that turn without end.
         continuous: (n,) bool, True where a joint turns without end.
@@ -109,9 +120,13 @@ class Robot:
         link_names, link_parts: (L) names, and "arm" or "gripper" for each.
         ee_link: the link whose pose is the end effector's.
         tree: the kinematics.
-        gripper: None when the robot has none or its opening is unclear.
+        grippers: how each gripper opens; empty when there is none or its opening is unclear.
         urdf_xml: the kinematics as plain URDF text without geometry; pinocchio builds it as it is.
         arm_joints, gripper_joints: columns of q above and in the gripper.
+        base_links: links that carry the arm, such as a stand; part of the arm in masks.
+        symmetric: (joint, radians): turned by this, the joint leaves nearly the same picture.
+        unobservable: joints whose motion hardly changes the picture.
+        licence, notes: of the description, where the catalogue knows them.
         mesh: the render mesh, about 3000 faces.
     """
 
@@ -127,12 +142,22 @@ class Robot:
     link_parts: tuple[str, ...]
     ee_link: str
     tree: KinematicTree
-    gripper: Gripper | None
+    grippers: tuple[Gripper, ...]
     urdf_xml: str
     arm_joints: np.ndarray
     gripper_joints: np.ndarray
+    base_links: tuple[str, ...]
+    symmetric: tuple[tuple[str, float], ...]
+    unobservable: tuple[str, ...]
+    licence: str
+    notes: str
     mesh: RobotMesh
     _build_mesh: Callable[[int], RobotMesh] = field(repr=False)
+
+    @property
+    def gripper(self) -> Gripper | None:
+        """The gripper, the first where there are several, None where there is none."""
+        return self.grippers[0] if self.grippers else None
 
     @property
     def base_link(self) -> str:

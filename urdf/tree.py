@@ -41,17 +41,23 @@ def check(description: Description, source: str) -> Description:
     return replace(description, joints=tuple(_flatten(j, by_name, source) for j in description.joints))
 
 
+def children(description: Description) -> dict[str, list[Joint]]:
+    """The joints that hang on each link, in file order."""
+    below: dict[str, list[Joint]] = {}
+    for joint in description.joints:
+        below.setdefault(joint.parent, []).append(joint)
+    return below
+
+
 def order(description: Description) -> list[str]:
     """Link names, parents before children, siblings in file order."""
-    children: dict[str, list[str]] = {}
-    for joint in description.joints:
-        children.setdefault(joint.parent, []).append(joint.child)
+    below = children(description)
     hanging = {j.child for j in description.joints}
     stack = [name for name in description.links if name not in hanging]
     names: list[str] = []
     while stack:
         names.append(stack.pop())
-        stack.extend(reversed(children.get(names[-1], [])))
+        stack.extend(joint.child for joint in reversed(below.get(names[-1], [])))
     return names
 
 

@@ -105,8 +105,9 @@ def test_an_unknown_gripper_is_labelled_and_measured(write: Write) -> None:
     robot = load_robot(path)
     assert robot.joint_names == ("wrist", "grip") and list(robot.gripper_joints) == [1]
     assert robot.gripper is not None and robot.gripper.joint == 1
-    assert robot.gripper.scale == pytest.approx(2, abs=1e-4)
-    assert robot.gripper.offset == pytest.approx(0.004, abs=1e-5)
+    q = np.array([[0.0, 0.0], [0.3, 0.01], [-0.3, 0.03]])
+    np.testing.assert_allclose(robot.gripper.opening(q), [0.004, 0.024, 0.064], atol=1e-5)
+    np.testing.assert_allclose(robot.gripper.slope(q), 2, atol=1e-3)
     assert robot.gripper.max_opening == pytest.approx(0.064, abs=1e-4)
 
 
