@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from flows.cli_robots import robots
+from flows.terminal import print_table, table
 
-robots = typer.Typer(help="Robots that are known by name, and checks of others.", no_args_is_help=True)
 evaluate = typer.Typer(help="Compare results with the truth.", no_args_is_help=True)
-RobotArg = Annotated[str, typer.Argument(metavar="R", help="A name or a URDF / xacro file.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -21,63 +19,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(evaluate, name="evaluate")
     app.command(epilog="Example: urdfit view episode --rerun")(view)
     app.command(epilog="Example: urdfit doctor")(doctor)
-
-
-@robots.command("list", epilog="Example: urdfit robots list")
-def robots_list() -> None:
-    """The names that --robot understands."""
-    from urdf.catalogue import entries
-
-    table = _table("name", "robot")
-    for name, entry in entries().items():
-        table.add_row(name, str(entry.get("title", entry.get("description", ""))))
-    _print(table)
-
-
-@robots.command("show", epilog="Example: urdfit robots show panda")
-def robots_show(robot: RobotArg) -> None:
-    """Joints, limits, gripper and mesh of a robot."""
-    import numpy as np
-
-    from flows.evaluation import sliding_joints
-    from urdf import load_robot
-
-    loaded = load_robot(robot)
-    slides = sliding_joints(loaded)
-    table = _table("joint", "part", "lower", "upper", "rest")
-    for i, name in enumerate(loaded.joint_names):
-        factor, unit = (1000.0, " mm") if slides[i] else (float(np.rad2deg(1.0)), "°")
-        limits = ("endless", "") if loaded.continuous[i] else tuple(_number(v * factor, unit) for v in _ends(loaded, i))
-        part = "gripper" if i in set(loaded.gripper_joints.tolist()) else "arm"
-        table.add_row(name, part, *limits, _number(loaded.rest[i] * factor, unit))
-    _print(table)
-    typer.echo(f"name: {loaded.name}; base: {loaded.base_link}; end effector: {loaded.ee_link}")
-    typer.echo(f"links: {len(loaded.link_names)}; render mesh: {len(loaded.mesh.faces)} triangles")
-    if loaded.gripper is None:
-        typer.echo("gripper: none known")
-    else:
-        joint = loaded.joint_names[loaded.gripper.joint]
-        typer.echo(f"gripper: {joint}, opens {1000 * loaded.gripper.max_opening:.0f} mm")
-
-
-def _ends(robot: Any, i: int) -> tuple[float, float]:
-    return float(robot.lower[i]), float(robot.upper[i])
-
-
-def _number(value: float, unit: str) -> str:
-    return f"{value:.1f}{unit}"
-
-
-@robots.command("check", epilog="Example: urdfit robots check my_robot.urdf")
-def robots_check(robot: RobotArg) -> None:
-    """Load a robot and test what later stages rely on; exit code 1 when something is wrong."""
-    from flows.robot_check import check_robot
-
-    findings = check_robot(robot)
-    for ok, text in findings:
-        typer.echo(f"{'ok  ' if ok else 'FAIL'} {text}")
-    if not all(ok for ok, _ in findings):
-        raise typer.Exit(1)
 
 
 @evaluate.command("masks", epilog="Example: urdfit evaluate masks episode/masks truth_masks")
@@ -91,10 +32,10 @@ def evaluate_masks_command(
 
     with progress_bars():
         scores = evaluate_masks(predicted, truth)
-    table = _table("part", "J", "F", "J&F")
+    rows = table("part", "J", "F", "J&F")
     for part, values in scores.items():
-        table.add_row(part, *(f"{values[name]:.3f}" for name in ("J", "F", "J&F")))
-    _print(table)
+        rows.add_row(part, *(f"{values[name]:.3f}" for name in ("J", "F", "J&F")))
+    print_table(rows)
 
 
 @evaluate.command("pose", epilog="Example: urdfit evaluate pose episode truth.json")
@@ -107,10 +48,10 @@ def evaluate_pose_command(
     from flows.episode import load_episode
     from flows.evaluation import evaluate_pose, load_truth
 
-    table = _table("quantity", "value")
+    rows = table("quantity", "value")
     for row in pose_rows(evaluate_pose(load_episode(episode), *load_truth(truth))):
-        table.add_row(*row)
-    _print(table)
+        rows.add_row(*row)
+    print_table(rows)
 
 
 def view(
@@ -147,11 +88,11 @@ def doctor() -> None:
     from flows.doctor import examine
 
     findings = examine()
-    table = _table("", "part", "found", "without it")
+    rows = table("", "part", "found", "without it")
     marks = {"ok": "[green]ok[/]", "optional": "[yellow]--[/]", "missing": "[red]!![/]"}
     for finding in findings:
-        table.add_row(marks[finding.state], finding.part, finding.found, "" if finding.state == "ok" else finding.cost)
-    _print(table)
+        rows.add_row(marks[finding.state], finding.part, finding.found, "" if finding.state == "ok" else finding.cost)
+    print_table(rows)
     if any(f.state == "missing" for f in findings):
         raise typer.Exit(1)
 
@@ -177,36 +118,16 @@ def show_demo(result: dict[str, Any]) -> None:
     """The demo's table of errors and times."""
     from flows.demo import pose_rows
 
-    table = _table("against the truth", "")
+    rows = table("against the truth", "")
     for part, values in result["masks"].items():
-        table.add_row(f"mask IoU, {part}", f"{values['J']:.3f}  (boundary F {values['F']:.3f})")
-    table.add_row("fitted robot on its mask, IoU", f"{result['iou']:.3f}")
+        rows.add_row(f"mask IoU, {part}", f"{values['J']:.3f}  (boundary F {values['F']:.3f})")
+    rows.add_row("fitted robot on its mask, IoU", f"{result['iou']:.3f}")
     for row in pose_rows(result["pose"]):
-        table.add_row(*row)
-    table.add_section()
+        rows.add_row(*row)
+    rows.add_section()
     for stage, seconds in result["seconds"].items():
-        table.add_row(f"seconds, {stage}", f"{seconds:.1f}")
-    _print(table)
+        rows.add_row(f"seconds, {stage}", f"{seconds:.1f}")
+    print_table(rows)
     for warning in result["warnings"]:
         typer.echo(f"warning: {warning}")
     typer.echo(f"report: {result['episode'] / 'report.html'}")
-
-
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _print(table: Table) -> None:
-    import shutil
-
-    from rich.console import Console
-
-    console = Console()
-    # a pipe has no width of its own: do not fold there
-    Console(width=None if console.is_terminal else max(120, shutil.get_terminal_size((120, 40)).columns)).print(table)
