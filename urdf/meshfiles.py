@@ -73,6 +73,9 @@ def _color(piece: Any) -> np.ndarray | None:
     if visual.kind == "texture":
         material = visual.material
         image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+        plain = tuple(material.main_color) == tuple(trimesh.visual.color.DEFAULT_COLOR)
+        if plain and (image is None or image.size == (2, 2)):
+            return None  # what trimesh puts in for texture coordinates without a material
         if image is not None:
             rgb = np.asarray(image.convert("RGB").resize((1, 1), 4), float).reshape(3)  # 4 = box filter: the mean
         else:
@@ -107,7 +110,8 @@ class _Beside(Resolver):
 
 
 def primitive(visual: Visual) -> Surface:
-    """Triangles of a box (sides), a cylinder or capsule (radius, length along z) or a sphere (radius)."""
+    """Triangles of a box (sides), a cylinder or capsule (radius, length along z), a sphere (radius) or an ellipsoid
+    (half its axes)."""
     size = visual.size
     if visual.shape == "box":
         mesh = trimesh.creation.box(extents=size)
@@ -116,6 +120,7 @@ def primitive(visual: Visual) -> Surface:
     elif visual.shape == "capsule":
         mesh = trimesh.creation.capsule(radius=size[0], height=size[1], count=(RING, RING // 2))
     else:
-        mesh = trimesh.creation.icosphere(subdivisions=3, radius=size[0])
+        mesh = trimesh.creation.icosphere(subdivisions=3)
+        mesh.apply_scale(size if visual.shape == "ellipsoid" else size[0])
     color = np.full((len(mesh.faces), 3), GREY, np.float32)
     return Surface(np.asarray(mesh.vertices, float), np.asarray(mesh.faces, np.int64), color, False)
