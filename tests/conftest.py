@@ -15,8 +15,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"
+_FETCHED = Path(os.environ.get("URDFIT_CACHE") or Path.home() / ".cache" / "urdfit") / "sources"
 _CACHE = Path(tempfile.mkdtemp(prefix="urdfit-tests-"))
 os.environ["URDFIT_CACHE"] = str(_CACHE)
+if _FETCHED.is_dir():  # robots that the user has fetched (their files are verified) are tested, others are skipped
+    (_CACHE / "sources").symlink_to(_FETCHED, target_is_directory=True)
 
 import pytest  # noqa: E402  (the settings above must come first)
 

@@ -9,16 +9,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from urdf.compose import attach, bare, coupled, held, with_tool, without
+from urdf import sources
+from urdf.compose import attach, bare, coupled, held, limited, subtree, with_tool, without
 from urdf.description import Description, show
 from urdf.errors import RobotError
 from urdf.labels import GripperLabel, Labels, Pad
 
 KEYS = frozenset(
-    "title extends part source file packages arguments meshes drop hide hold couplings attach gripper_links base_links "
-    "end_effector grippers rest symmetric unobservable licence notes".split()
+    "title extends part source file packages arguments meshes root drop hide hold limits couplings attach "
+    "gripper_links base_links end_effector grippers rest symmetric unobservable licence notes".split()
 )
-MERGED = ("packages", "arguments", "meshes", "hold", "rest")  # tables that an extending entry adds to
+MERGED = ("packages", "arguments", "meshes", "hold", "limits")  # tables that an extending entry adds to
 
 
 @cache
@@ -33,11 +34,11 @@ def list_robots() -> tuple[str, ...]:
     return tuple(name for name, entry in entries().items() if not entry.get("part"))
 
 
-def sources(name: str) -> tuple[str, ...]:
+def sources_of(name: str) -> tuple[str, ...]:
     """The sources (see `urdf.sources`) that a catalogue robot needs, its attached parts' included."""
     entry = entries()[name]
     own = (entry["source"],) if "source" in entry else ()
-    return tuple(dict.fromkeys([*own, *(s for part in entry.get("attach", []) for s in sources(part["robot"]))]))
+    return tuple(dict.fromkeys([*own, *(s for part in entry.get("attach", []) for s in sources_of(part["robot"]))]))
 
 
 def read_entry(path: Path) -> dict[str, Any]:
@@ -70,10 +71,11 @@ def checked(entry: Any, where: str, others: Mapping[str, Any]) -> dict[str, Any]
         under = checked(others[entry["extends"]], f"robot {entry['extends']!r}", others)
         over = {key: value for key, value in entry.items() if key != "extends"}
         merged = {key: {**under.get(key, {}), **over[key]} for key in MERGED if key in over}
-        return {**under, **over, **merged}
+        entry = {**under, **over, **merged}
     for part in entry.get("attach", []):
-        if part.get("robot") not in others:
-            raise RobotError(f"{where}: it attaches {show(part.get('robot'))}, which is not in the catalogue")
+        robot = part.get("robot", "nothing")
+        if robot not in others:
+            raise RobotError(f"{where}: it attaches {show(robot)}, which is not in the catalogue")
     if "file" not in entry:
         raise RobotError(f"{where}: it has neither `file` nor `extends`, so there is nothing to load")
     return entry
@@ -96,9 +98,14 @@ def complete(
     Raises:
         RobotError: the entry names a link or joint that the description lacks, or lacks a key of its own.
     """
+    known = str(entry.get("licence") or sources.entries().get(entry.get("source", ""), {}).get("licence", ""))
+    description = replace(description, labels=replace(description.labels, licence=known))
     try:
+        if "root" in entry:
+            description = subtree(description, entry["root"])
         description = without(description, entry.get("drop", []))
         description = bare(description, entry.get("hide", []))
+        description = limited(description, entry.get("limits", {}))
         for coupling in entry.get("couplings", []):
             description = coupled(description, **coupling)
         description = held(description, entry.get("hold", {}))
@@ -133,9 +140,8 @@ def _labelled(description: Description, entry: Mapping[str, Any]) -> Description
     if "end_effector" in entry:
         tool = entry["end_effector"]
         fresh["end_effector"] = tool["name"] if "name" in tool else tool["link"]
-    for key in ("licence", "notes"):
-        if key in entry:
-            fresh[key] = str(entry[key])
+    if "notes" in entry:
+        fresh["notes"] = str(entry["notes"])
     labels = replace(known, rest={**known.rest, **entry.get("rest", {})}, **fresh)
     return replace(description, labels=labels)
 

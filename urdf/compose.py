@@ -116,7 +116,7 @@ def without(description: Description, links: Iterable[str]) -> Description:
     kept = tuple(name for name in description.links if name not in gone)
     if not kept:
         raise RobotError(f"{description.name}: without {show(next(iter(gone)))} no link is left")
-    return _limited(description, kept)
+    return _cut(description, kept)
 
 
 def subtree(description: Description, link: str) -> Description:
@@ -131,10 +131,10 @@ def subtree(description: Description, link: str) -> Description:
         for joint in below.get(stack.pop(), []):
             kept.add(joint.child)
             stack.append(joint.child)
-    return _limited(description, tuple(name for name in description.links if name in kept))
+    return _cut(description, tuple(name for name in description.links if name in kept))
 
 
-def _limited(description: Description, kept: tuple[str, ...]) -> Description:
+def _cut(description: Description, kept: tuple[str, ...]) -> Description:
     """Only these links, their joints, visuals and facts; a joint that mimics a lost one goes on alone."""
     links = set(kept)
     joints = [j for j in description.joints if j.parent in links and j.child in links]
@@ -201,6 +201,23 @@ def held(description: Description, values: Mapping[str, float]) -> Description:
         unobservable=tuple(name for name in known.unobservable if name in names),
     )
     return replace(description, joints=tuple(joints), labels=labels)
+
+
+def limited(description: Description, limits: Mapping[str, Sequence[float]]) -> Description:
+    """The description with other limits: joint to (lower, upper), radians or metres.
+
+    Raises:
+        RobotError: no such joint, or no range.
+    """
+    _known(description, limits, "joint")
+    for name, (lower, upper) in limits.items():
+        if not lower <= upper:
+            raise RobotError(f"{description.name}: limits {lower:g} to {upper:g} of joint {show(name)} are no range")
+    ends = {name: (float(lower), float(upper)) for name, (lower, upper) in limits.items()}
+    joints = tuple(
+        replace(j, lower=ends[j.name][0], upper=ends[j.name][1]) if j.name in ends else j for j in description.joints
+    )
+    return replace(description, joints=joints)
 
 
 def coupled(description: Description, joint: str, of: str, multiplier: float, offset: float = 0.0) -> Description:

@@ -286,8 +286,10 @@ def _visuals(link: etree._Element, palette: dict, source: str, find: Callable[[s
             raise RobotError(
                 f"{where}: unknown geometry <{str(shape.tag)[:40]}>; known are mesh, box, cylinder, sphere"
             )
-        if not size or 0.0 in size or (shape.tag != "mesh" and min(size) < 0):
+        if not size or (shape.tag != "mesh" and min(size) < 0):
             raise RobotError(f"{where}: the {shape.tag} has no size")
+        if 0.0 in size:  # some descriptions hide a link this way
+            continue
         material = element.find("material")
         color = None if material is None else _color(material, source) or palette.get(material.get("name"))
         xyz, rpy = _origin(element, where)
