@@ -27,7 +27,7 @@ VideoArg = Annotated[
 ]
 RobotOpt = Annotated[
     str,
-    typer.Option("--robot", "-r", metavar="R", help="A name (see `urdfit robots list`) or a URDF / xacro file."),
+    typer.Option("--robot", "-r", metavar="R", help="A name (see `urdfit robots list`) or a URDF / xacro / MJCF / TOML file."),
 ]
 OutOpt = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write; replaced as a whole.")]
 CameraOpt = Annotated[
