@@ -1,7 +1,7 @@
-"""Forward kinematics of a tree of links: in torch (batched, differentiable) and in numba (fast on arrays).
+"""Forward kinematics of a tree of links on arrays, compiled; `urdf.torch_kinematics` makes it differentiable.
 
 Both use Rodrigues' rotation formula, R(v) = I + sin(v) [a]x + (1 - cos(v)) [a]x^2 for a unit axis a,
-written as four constant 4x4 matrices a link, so that one product gives every joint's transform.
+written as four constant 4x4 matrices a link.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import numpy as np
 from numba import njit
 
 if TYPE_CHECKING:
-    import torch
-
     from urdf.robot import KinematicTree
 
 REVOLUTE, PRISMATIC = 1, 2
@@ -36,33 +34,6 @@ def motion_basis(origin: np.ndarray, axis: np.ndarray, kind: np.ndarray) -> np.n
     return basis
 
 
-def forward_kinematics(tree: KinematicTree, q: torch.Tensor) -> torch.Tensor:
-    """T_base_link (...,L,4,4) for q (...,n), differentiable in q; keeps dtype and device.
-
-    Raises:
-        ValueError: q has no column for a joint of the tree.
-    """
-    import torch
-
-    _check_columns(tree, q.shape)
-    # new_tensor copies a few hundred numbers, which is nothing beside the products below
-    basis = q.new_tensor(tree.basis).reshape(len(tree.parent), 4, 16)
-    column = torch.as_tensor(np.maximum(tree.q_index, 0).astype(np.int64), device=q.device)
-    driven = q.new_tensor(np.where(tree.q_index >= 0, tree.multiplier, 0.0))
-    batch = q.shape[:-1]
-    if q.shape[-1]:
-        value = q.reshape(-1, q.shape[-1])[:, column] * driven + q.new_tensor(tree.offset)
-    else:
-        value = q.new_tensor(tree.offset).expand(max(1, int(np.prod(batch))), -1)
-    half = torch.sin(0.5 * value)  # 1 - cos(v) = 2 sin(v/2)^2 keeps its digits near 0
-    terms = torch.stack([torch.ones_like(value), torch.sin(value), 2 * half * half, value], -1)  # (N,L,4)
-    local = torch.einsum("nlk,lkm->nlm", terms, basis).reshape(-1, len(tree.parent), 4, 4)
-    poses: list[torch.Tensor] = []
-    for link, parent in enumerate(tree.parent.tolist()):
-        poses.append(local[:, link] if parent < 0 else poses[parent] @ local[:, link])
-    return torch.stack(poses, 1).reshape(*batch, len(tree.parent), 4, 4)
-
-
 def link_poses(tree: KinematicTree, q: np.ndarray) -> np.ndarray:
     """T_base_link (...,L,4,4) float64 for q (...,n).
 
@@ -70,16 +41,21 @@ def link_poses(tree: KinematicTree, q: np.ndarray) -> np.ndarray:
         ValueError: q has no column for a joint of the tree.
     """
     q = np.asarray(q, np.float64)
-    _check_columns(tree, q.shape)
-    flat = (
-        np.ascontiguousarray(q.reshape(-1, q.shape[-1])) if q.shape[-1] else np.zeros((int(np.prod(q.shape[:-1])), 1))
-    )
+    check_columns(tree, q.shape)
+    flat = q.reshape(int(np.prod(q.shape[:-1])), q.shape[-1])
     poses = np.empty((len(flat), len(tree.parent), 4, 4))
-    _walk(flat, tree.parent, tree.basis, tree.q_index, tree.multiplier, tree.offset, poses)
+    fill_poses(tree, flat, poses)
     return poses.reshape(*q.shape[:-1], len(tree.parent), 4, 4)
 
 
-def _check_columns(tree: KinematicTree, shape: tuple[int, ...]) -> None:
+def fill_poses(tree: KinematicTree, q: np.ndarray, poses: np.ndarray) -> None:
+    """Write T_base_link for q (N,n) float64 into poses (N,L,4,4), float32 or float64."""
+    q = np.ascontiguousarray(q)
+    _walk(q, tree.parent, tree.basis, tree.q_index, tree.multiplier, tree.offset, poses)
+
+
+def check_columns(tree: KinematicTree, shape: tuple[int, ...]) -> None:
+    """Raises ValueError unless the last axis of q's shape holds the joints."""
     columns = int(tree.q_index.max(initial=-1)) + 1
     if len(shape) == 0 or shape[-1] != columns:
         raise ValueError(f"q has shape {tuple(shape)}; its last axis must hold the robot's {columns} joints")

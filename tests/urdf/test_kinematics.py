@@ -12,6 +12,7 @@ from random_trees import random_robot
 
 from urdf import Robot, load_robot
 from urdf.reference import end_effector_poses, reference_poses
+from urdf.torch_kinematics import by_level
 
 
 @pytest.fixture(params=["panda", "kuka"])
@@ -62,7 +63,32 @@ def test_batch_shapes(panda: Robot, batch: tuple[int, ...]) -> None:
 def test_gradient_agrees_with_finite_differences(panda: Robot) -> None:
     rng = np.random.default_rng(1)
     q = torch.tensor(np.stack([panda.random_configuration(rng) for _ in range(3)]), requires_grad=True)
-    assert torch.autograd.gradcheck(panda.forward_kinematics, (q,), eps=1e-6, atol=1e-7)
+    assert torch.autograd.gradcheck(
+        panda.forward_kinematics, (q,), atol=1e-7, check_forward_ad=True, check_batched_grad=True
+    )
+    assert torch.autograd.gradgradcheck(panda.forward_kinematics, (q[:1],), atol=1e-6)
+
+
+def test_function_transforms(panda: Robot) -> None:
+    q = torch.tensor(np.stack([panda.random_configuration(np.random.default_rng(i)) for i in range(6)]))
+    expected = panda.forward_kinematics(q)
+    torch.testing.assert_close(torch.func.vmap(panda.forward_kinematics, in_dims=1)(q.T), expected)
+    forward, reverse = (jac(panda.forward_kinematics)(q[0]) for jac in (torch.func.jacfwd, torch.func.jacrev))
+    torch.testing.assert_close(forward, reverse)
+
+
+def test_other_devices_take_the_same_poses(panda: Robot) -> None:
+    """The path of accelerators, run on the CPU; and no constant of it stays on the CPU elsewhere."""
+    q = torch.tensor(np.stack([panda.random_configuration(np.random.default_rng(i)) for i in range(6)]))
+    torch.testing.assert_close(by_level(panda.tree, q), panda.forward_kinematics(q), atol=1e-12, rtol=0)
+    assert panda.forward_kinematics(q.to("meta", torch.float16)).device.type == "meta"
+    half = panda.forward_kinematics(q.bfloat16())
+    assert half.dtype == torch.bfloat16 and (half - panda.forward_kinematics(q)).abs().max() < 0.1
+
+
+def test_integers_are_refused(panda: Robot) -> None:
+    with pytest.raises(ValueError, match="floating-point"):
+        panda.forward_kinematics(torch.zeros(8, dtype=torch.long))
 
 
 def test_rows_that_are_not_finite_give_nan_end_effectors(panda: Robot) -> None:
@@ -89,3 +115,4 @@ def test_random_trees_equal_pinocchio(seed: int, links: int) -> None:
     expected = reference_poses(robot, q)
     np.testing.assert_allclose(robot.link_poses(q), expected, atol=1e-9)
     np.testing.assert_allclose(robot.forward_kinematics(torch.tensor(q)).numpy(), expected, atol=1e-9)
+    np.testing.assert_allclose(by_level(robot.tree, torch.tensor(q)).numpy(), expected, atol=1e-9)
