@@ -193,7 +193,43 @@ class Robot:
 
         Joint values outside the limits are taken as they are.
         """
-        return kinematics.forward_kinematics(self.tree, q)
+        from urdf.torch_kinematics import forward_kinematics
+
+        return forward_kinematics(self.tree, q)
+
+    def jacobian(self, q: torch.Tensor, link: str | None = None) -> torch.Tensor:
+        """(...,6,n) velocity of a link's frame per unit of joint velocity for q (...,n); keeps dtype and device.
+
+        Rows 0-2 are the velocity of its origin (m), rows 3-5 its angular velocity (rad), both in base axes.
+
+        Args:
+            link: a name of `link_names`; the end effector if None.
+
+        Raises:
+            ValueError: no such link, or q has no column for a joint.
+        """
+        from urdf.jacobian import frame_jacobian
+
+        name = self.ee_link if link is None else link
+        if name not in self.link_names:
+            raise ValueError(f"robot {self.name} has no link {name!r}; see link_names")
+        return frame_jacobian(self.tree, self.forward_kinematics(q), self.link_names.index(name))
+
+    def point_jacobian(
+        self, q: torch.Tensor, links: torch.Tensor | np.ndarray, points: torch.Tensor | np.ndarray
+    ) -> torch.Tensor:
+        """(...,P,3,n) velocity of points on links (m, base axes) per unit of joint velocity for q (...,n).
+
+        Args:
+            links: (P,) row of each point's link, for example `mesh.vertex_link`.
+            points: (P,3) in the frames of their links (m), for example `mesh.vertices`.
+
+        Raises:
+            ValueError: shapes that do not belong together, or a row that is no link's.
+        """
+        from urdf.jacobian import point_jacobian
+
+        return point_jacobian(self.tree, self.forward_kinematics(q), links, points)
 
     def link_poses(self, q: np.ndarray) -> np.ndarray:
         """T_base_link (...,L,4,4) float64 of every link for q (...,n): `forward_kinematics` without torch."""
