@@ -162,7 +162,7 @@ def _git(folder: Path, *arguments: str, data: bytes = b"") -> bytes:
     result = _run(["git", *settings, *place, *arguments], environment, data)
     if result.returncode:
         lines = [line.strip() for line in result.stderr.decode(errors="replace").splitlines() if line.strip()]
-        reason = next((line for line in reversed(lines) if line.startswith("fatal:")), lines[-1] if lines else "")
+        reason = next((line for line in lines if line.startswith("fatal:")), lines[-1] if lines else "")
         raise DownloadError(f"git: {reason.removeprefix('fatal: ') or 'gave no reason'}"[:400])
     return result.stdout
 

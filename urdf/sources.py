@@ -152,7 +152,10 @@ def _fill(name: str, entry: dict[str, Any], home: Path, alone: bool) -> None:
     except downloads.DownloadError as error:
         what = f"robot source {name!r} is not here and cannot be downloaded ({error})"
         command = downloads.command(entry, file.name)
-        raise RobotError(f"{what}; run elsewhere: {command} and put {file.name} into {file.parent}") from None
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        place = f"put {file.name} into {file.parent}"
+        raise RobotError(f"{what}; on a machine with network run `{command}`, then {place}") from None
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

@@ -79,7 +79,7 @@ def write_files(
         Path to size in bytes.
 
     Raises:
-        RobotError: an unsafe name, too much data, or a pattern that no file fits.
+        RobotError: an unsafe or contradictory name, too much data, or a pattern that no file fits.
     """
     sizes: dict[str, int] = {}
     total = 0
@@ -88,8 +88,11 @@ def write_files(
         total += len(data)
         if total > MAX_BYTES:
             raise RobotError(f"{source}: refused, over {MAX_BYTES // 10**6} MB")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise RobotError(f"{source}: refused, {name} is both a file and a folder") from None
         sizes[name] = len(data)
     empty = [pattern for pattern in patterns if not any(matching(name, [pattern]) for name in sizes)]
     if empty:
