@@ -145,7 +145,11 @@ def _fill(name: str, entry: dict[str, Any], home: Path, alone: bool) -> None:
         (stage / "new" / MARKER).write_text(json.dumps(made), encoding="utf-8")
         with contextlib.suppress(FileNotFoundError):
             os.rename(home, stage / "old")
-        os.rename(stage / "new", home)
+        try:
+            os.rename(stage / "new", home)
+        except OSError:
+            if not _complete(home, entry):  # without a lock another process may have been first
+                raise
         if ours:
             file.unlink(missing_ok=True)
         _say(f"robot source {name} is ready in {home}")
