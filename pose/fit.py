@@ -14,7 +14,7 @@ from pose.errors import FitError
 from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find
 from pose.kernel import coverage, make_model, see
 from pose.smoothing import smooth
-from pose.solver import Solution
+from pose.solver import SHARED, Solution, Unknowns, parallel, solve
 from pose.targets import MIN_SHARE, Targets, shrink
 from pose.tracking import COARSE, FINE, MIDDLE, PYRAMID, Frame, Near, Tracker
 from pose.trajectory import Trajectory
@@ -24,6 +24,7 @@ from urdf import Robot
 Progress = Callable[[str, int, int], None]
 UNKNOWNS = ("camera", "joints", "gripper", "focal")
 KEY_FRAMES = 8
+POLISHED = 16  # frames that settle together what all frames share
 SCAN_WIDTH = 64
 SEARCH_FACES = 700
 KNOWN = 1e6  # information of given joints, in units of what the limits say
@@ -120,13 +121,14 @@ def fit_video(
     if q0 is not None and not problem.camera_free:
         tracker = replace(tracker, trust=_trust(problem, tracker))
     anchors = {} if solution is None else {keys[i]: solution.q[i] for i in range(len(keys))}
-    pivot = np.zeros(3) if solution is None else solution.pivot
-    frames = _track(problem, tracker, anchors, seen, rng, say, pivot)
+    frames = _track(problem, tracker, anchors, seen, rng, say)
     lap("track")
-    camera_covariance = np.zeros((7, 7))
-    if solution is not None and (problem.camera_free or problem.focal_free):
-        camera_covariance = _camera_covariance(problem, key, solution, limits)
-    trajectory = _finish(problem, frames, camera_found, camera_covariance, solution, limits)
+    polished, used = _polish(problem, tracker, frames, say)
+    frames = _follow(problem, tracker, frames, polished, say)
+    camera_found = problem.targets.camera(camera_found, polished.view)
+    shared = _shared_covariance(problem, polished, used)
+    lap("polish")
+    trajectory = _finish(problem, frames, camera_found, shared, limits)
     lap("smooth")
     warnings += _warnings(problem, trajectory)
     return replace(trajectory, warnings=tuple(warnings), seconds=seconds, alternatives=tuple(alternatives))
@@ -242,7 +244,7 @@ def _trust(problem: Problem, tracker: Tracker) -> tuple[np.ndarray, ...]:
     return (*(shrink(trust[None], level)[0] for level in PYRAMID[:-1]), trust)
 
 
-def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], seen, rng, say: Progress, pivot):
+def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], seen, rng, say: Progress):
     """Fit every frame, outward in time from the frames whose joints are known."""
     count = len(problem.targets)
     frames: list[Frame | None] = [None] * count
@@ -266,7 +268,7 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
         starts = [q for q in (own, *previous, anchor) if q is not None]
         if t in problem.known or not problem.free.any():
             assert own is not None
-            frames[t] = tracker.information(own, target, pivot)
+            frames[t] = Frame(own, tracker.overlap(own, shrink(target, MIDDLE)))
             return own
         if not starts:
             starts = tracker.search(tracker.rest, target, rng, 0.8)
@@ -281,7 +283,7 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
             other, value = tracker.fit(again, target, near)
             if value > overlap:
                 q = other
-        frames[t] = tracker.information(q, target, pivot)
+        frames[t] = Frame(q, tracker.overlap(q, shrink(target, MIDDLE)))
         return q
 
     def sweep(order: range, previous: list[np.ndarray]) -> None:
@@ -307,20 +309,73 @@ def _usual(frames: list[Frame | None]) -> float:
     return float(np.median(values)) if values else 0.0
 
 
-def _camera_covariance(problem: Problem, key: KeyFrames, solution: Solution, limits) -> np.ndarray:
-    free = np.r_[key.camera_unknowns, np.tile(problem.free, len(solution.q))].astype(bool)
-    scale = max(
-        misfit(cost, target, key.levels[-1]) for cost, target in zip(solution.cost, key.targets[-1])
+def _polish(problem: Problem, tracker: Tracker, frames: list[Frame | None], say: Progress):
+    """What all frames share, settled by many of them together: the camera where it is free, and the masks' offsets.
+
+    Returns:
+        the solution on the finest level, and the frames it rests on.
+    """
+    usual = _usual(frames)
+    good = [t for t, frame in enumerate(frames) if frame is not None and frame.iou > 0.75 * usual]
+    used = [good[i] for i in np.unique(np.linspace(0, len(good) - 1, POLISHED).round().astype(int))]
+    q = np.stack([frames[t].q for t in used])  # type: ignore[union-attr]
+    prior = np.tile(prior_information(tracker.limits), (len(used), 1))
+    mean = np.tile(tracker.rest, (len(used), 1))
+    for i, t in enumerate(used):
+        if t in problem.known:
+            mean[i], prior[i] = q[i], KNOWN * prior[i]
+    say("polish", 0, 1)
+    camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
+    targets = [problem.targets.read(t, FINE.width) for t in used]
+    solution = solve(
+        tracker.models[-1], q, tracker.views[-1], targets, tracker.channels, FINE,
+        Unknowns(camera, problem.free, offsets=True), tracker.limits, prior=(mean, prior), trust=tracker.trust[-1],
+        iterations=12, tolerance=1e-3,
     )  # fmt: skip
-    return scale * marginal(solution.H, 0, 7, free)
+    say("polish", 1, 1)
+    return solution, used
 
 
-def _finish(problem: Problem, frames, camera: Camera, camera_covariance, solution, limits) -> Trajectory:
+def _follow(problem: Problem, tracker: Tracker, frames: list[Frame | None], solution: Solution, say: Progress):
+    """All frames once more, on the finest level, under what was settled together."""
+    views = tuple(
+        replace(view, K=problem.targets.view(problem.targets.camera(problem.camera, solution.view), level.width).K,
+                T_cam_base=solution.view.T_cam_base, offset=solution.view.offset)
+        for view, level in zip(tracker.views, PYRAMID)
+    )  # fmt: skip
+    tracker = replace(tracker, views=views)
+    done = 0
+
+    def one(t: int) -> Frame | None:
+        nonlocal done
+        done += 1
+        say("follow", done, len(frames))
+        frame = frames[t]
+        if frame is None:
+            return None
+        target, q = problem.targets.read(t, FINE.width), frame.q
+        if t not in problem.known:
+            q, _ = tracker.refine(q, [target] * len(PYRAMID), len(PYRAMID) - 1)
+        return tracker.information(q, target, solution.pivot)
+
+    return parallel(one, range(len(frames)))
+
+
+def _shared_covariance(problem: Problem, solution: Solution, used: list[int]) -> np.ndarray:
+    """(SHARED, SHARED) covariance of camera and masks' offsets; zeros for what is known."""
+    camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
+    free = np.r_[camera, np.ones(SHARED - 7), np.tile(problem.free, len(solution.q))].astype(bool)
+    targets = (problem.targets.read(t, FINE.width) for t in used)
+    scale = max(misfit(cost, target, FINE) for cost, target in zip(solution.cost, targets))
+    return scale * marginal(solution.H, 0, SHARED, free)
+
+
+def _finish(problem: Problem, frames, camera: Camera, shared: np.ndarray, limits) -> Trajectory:
     """Smooth the joints over time and state their errors."""
     robot, count, joints = problem.robot, len(frames), len(problem.robot.joint_names)
     q, iou = np.full((count, joints), np.nan), np.zeros(count)
     information = np.zeros((count, joints, joints))
-    spread = np.zeros((count, joints))  # what the camera's own error adds
+    spread = np.zeros((count, joints))  # what the errors of camera and offsets add
     free = np.flatnonzero(problem.free)
     prior = prior_information(limits)
     # a joint's limits are known once, not once a frame
@@ -331,10 +386,10 @@ def _finish(problem: Problem, frames, camera: Camera, camera_covariance, solutio
         q[t], iou[t] = frame.q, frame.iou
         target = problem.targets.read(t, FINE.width)
         H = frame.equations.H / misfit(frame.equations.cost, target, FINE)
-        information[t] = H[7:, 7:] + (KNOWN * np.diag(prior) if t in problem.known else ridge)
-        if len(free) and camera_covariance.any():
-            gain = np.linalg.solve((H[7:, 7:] + np.diag(prior))[np.ix_(free, free)], H[7:, :7][free])
-            spread[t, free] = np.sqrt(np.einsum("ij,jk,ik->i", gain, camera_covariance, gain).clip(0))
+        information[t] = H[SHARED:, SHARED:] + (KNOWN * np.diag(prior) if t in problem.known else ridge)
+        if len(free) and shared.any():
+            gain = np.linalg.solve((H[SHARED:, SHARED:] + np.diag(prior))[np.ix_(free, free)], H[SHARED:, :SHARED][free])
+            spread[t, free] = np.sqrt(np.einsum("ij,jk,ik->i", gain, shared, gain).clip(0))
     usual = float(np.median(iou[iou > 0])) if (iou > 0).any() else 0.0
     explained = iou > max(0.3, 0.75 * usual)
     sigma = np.zeros((count, joints))
@@ -350,7 +405,7 @@ def _finish(problem: Problem, frames, camera: Camera, camera_covariance, solutio
             sigma[:, k] = np.where(ok, np.minimum(np.hypot(deviation[:, column], spread[:, k]), widest), widest)
     sigma[~np.isfinite(q)] = np.nan
     valid = np.isfinite(q).all(1) & explained
-    deviations = np.sqrt(np.diag(camera_covariance).clip(0))
+    deviations = np.sqrt(np.diag(shared).clip(0))
     return Trajectory(
         robot.joint_names, q, sigma, observable(sigma, limits) & valid[:, None], iou, valid, camera,
         deviations[:6], camera.focal * float(deviations[6]), problem.solved,

@@ -101,7 +101,7 @@ def find(
     pool = sorted((_bundle(key, one, 1) for one in pool[:3]), key=lambda h: -h.score)
     pool = _alternatives(key, pool)
     report(9, 10)
-    solution = _solve(key, pool[0], len(key.levels) - 1, key.camera_unknowns, iterations=15)
+    solution = _solve(key, pool[0], len(key.levels) - 1, key.camera_unknowns, iterations=15, offsets=True)
     report(10, 10)
     return solution, pool[1:]
 
@@ -125,12 +125,13 @@ def camera_turn(T: np.ndarray, other: np.ndarray) -> float:
 
 
 def _solve(
-    key: KeyFrames, h: Hypothesis, level: int, camera: np.ndarray, frames=None, iterations: int = 20
-) -> Solution:
+    key: KeyFrames, h: Hypothesis, level: int, camera: np.ndarray, frames=None, iterations: int = 20,
+    offsets: bool = False,
+) -> Solution:  # fmt: skip
     index = list(range(len(h.q))) if frames is None else list(frames)
     return solve(
         key.models[level], h.q[index], key.view(level, h.K, h.T), [key.targets[level][f] for f in index], key.channels,
-        key.levels[level], Unknowns(camera, key.free), key.limits, iterations=iterations,
+        key.levels[level], Unknowns(camera, key.free, offsets), key.limits, iterations=iterations,
         prior=(np.tile(key.rest, (len(index), 1)), _rest_information(key)),
     )  # fmt: skip
 

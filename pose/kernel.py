@@ -118,6 +118,32 @@ def see(model, q, T_cam_base, K, height, width, scale):
 
 
 @njit(cache=True, nogil=True)
+def window(model, q, T_cam_base, K, target, margin):
+    """The part of a picture that holds the robot and its mask (C,H,W), and a margin: rows y0..y1-1, columns x0..x1-1.
+
+    All of the picture when a part of the robot is behind the camera or nothing is in it.
+    """
+    height, width = target.shape[1:]
+    y0, y1, x0, x1 = height, 0, width, 0
+    for c in range(target.shape[0]):
+        for y in range(height):
+            for x in range(width):
+                if target[c, y, x] > 0:
+                    y0, y1, x0, x1 = min(y0, y), max(y1, y + 1), min(x0, x), max(x1, x + 1)
+    uv, inv_z = project(model, link_poses(model, q, T_cam_base)[0], K)
+    for v in range(uv.shape[0]):
+        if inv_z[v] <= 0:
+            return 0, height, 0, width
+        # a point beyond the picture counts where the border is
+        x, y = int(min(max(uv[v, 0], 0.0), width - 1.0)), int(min(max(uv[v, 1], 0.0), height - 1.0))
+        y0, y1, x0, x1 = min(y0, y), max(y1, y + 2), min(x0, x), max(x1, x + 2)
+    y0, x0, y1, x1 = max(0, y0 - margin), max(0, x0 - margin), min(height, y1 + margin), min(width, x1 + margin)
+    if y1 - y0 < 2 or x1 - x0 < 2:
+        return 0, height, 0, width
+    return y0, y1, x0, x1
+
+
+@njit(cache=True, nogil=True)
 def coverage(face_id, face_part, channels, scale):
     """Covered share (C,H,W) of each pixel; channels (C,2) says which of arm, gripper belong to a channel."""
     height, width = face_id.shape[0] // scale, face_id.shape[1] // scale

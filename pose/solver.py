@@ -2,23 +2,29 @@
 
 The residual of a frame is blur(coverage of the model) - blur(mask), per channel. The blur lets a boundary feel a mask
 that it does not touch yet; its width, with the image size, shrinks from level to level. Residuals are weighted
-robustly (Geman-McClure), so that mask regions which no link explains lose their pull.
+robustly (Geman-McClure), so that mask regions which no link explains lose their pull. Masks that are a little too fat
+or thin everywhere would bias distance and joints: how far their outlines lie outside the robot's is an unknown, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from numba import get_num_threads
 from scipy.spatial.transform import Rotation
 
-from pose.kernel import CAMERA_PARAMETERS, Model, boundary, coverage, link_poses, see
+from pose.kernel import CAMERA_PARAMETERS, Model, boundary, coverage, link_poses, see, window
 
 # What the masks are believed to be worth, for priors and uncertainty (notes in `pose/uncertainty.py`):
 CONTOUR_NOISE = 1.0  # pixels at 640 pixels of image width
 CORRELATION = 15.0  # pixels along the contour between independent samples, at the same width
+OFFSET = 1.0  # pixels by which a mask's outline may lie outside or inside the robot's (standard deviation), likewise
+CHANNELS = 2  # at most
+SHARED = CAMERA_PARAMETERS + CHANNELS  # what all frames have in common: the camera, and an offset per channel
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,21 @@ class Level:
 
 @dataclass(frozen=True)
 class View:
-    """The camera of a working image: intrinsics without skew or distortion."""
+    """The camera of a working image, intrinsics without skew or distortion, and how masks lie in it.
+
+    `offset` (2,) is how far each channel's outline lies outside the robot's, in pixels at 640 pixels of image width.
+    """
 
     width: int
     height: int
     K: np.ndarray
     T_cam_base: np.ndarray
+    offset: np.ndarray = field(default_factory=lambda: np.zeros(CHANNELS))
+
+    @property
+    def unit(self) -> float:
+        """Pixels of this image to a pixel at 640 pixels of image width."""
+        return max(self.width, self.height) / 640
 
 
 @dataclass(frozen=True)
@@ -74,40 +89,64 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.minimum(a, b).sum()) / either if either > 0 else 1.0
 
 
+def outline(target: np.ndarray) -> np.ndarray:
+    """(C,H,W) how much a coverage (C,H,W) gains in each pixel when its outline moves outward by a pixel."""
+    gy, gx = np.gradient(target, axis=(1, 2))
+    return np.sqrt(gx**2 + gy**2)
+
+
 def evaluate(
     model: Model, q: np.ndarray, view: View, target: np.ndarray, channels: np.ndarray, level: Level,
     pivot: np.ndarray | None = None, trust: np.ndarray | None = None,
 ) -> Equations:  # fmt: skip
-    """Cost of one frame at joints q (n,), and with a pivot also its normal equations (7 + n parameters).
+    """Cost of one frame at joints q (n,), and with a pivot also its normal equations (SHARED + n parameters).
 
     target (C,H,W) is the frame's masks at the working size, channels (C,2) what of arm, gripper each stands for;
     trust (H,W) in 0..1 says how far a pixel's mask is to be believed.
     """
-    K, scale = view.K, level.samples
-    face_id, inv_depth, T_cam_joint = see(model, q, view.T_cam_base, K, view.height, view.width, scale)
+    # far from robot and mask nothing differs: only a window of the picture is looked at
+    K, scale, margin = view.K.copy(), level.samples, int(np.ceil(4 * level.blur)) + 1
+    y0, y1, x0, x1 = window(model, q, view.T_cam_base, K, target, margin)
+    K[0, 2] -= x0
+    K[1, 2] -= y0
+    target = target[:, y0:y1, x0:x1]
+    trust = None if trust is None else trust[y0:y1, x0:x1]
+    face_id, inv_depth, T_cam_joint = see(model, q, view.T_cam_base, K, y1 - y0, x1 - x0, scale)
     covered = coverage(face_id, model.face_part, channels, scale)
-    size = CAMERA_PARAMETERS + len(q)
+    overlap = iou(covered, target)
+    difference = covered - target
+    grown = outline(target) if pivot is not None or view.offset.any() else None
+    if view.offset.any():
+        difference += (view.unit * view.offset[: len(target)]).astype(np.float32)[:, None, None] * grown
     if trust is not None:
-        covered, target = covered * trust, target * trust
-    residual = _blur((covered - target).transpose(1, 2, 0), level.blur)
+        difference *= trust
+    residual = _blur(difference.transpose(1, 2, 0), level.blur)
     ratio = 1 / (1 + residual**2 / level.robust**2)
     weight = information(level)
     cost = weight * float((residual**2 * ratio).sum())
-    overlap = iou(covered, target)
+    size = SHARED + len(q)
     if pivot is None:
         return Equations(cost, np.zeros((size, size)), np.zeros(size), overlap)
-    pixels, J, normal = boundary(
-        model, face_id, inv_depth, T_cam_joint, K, pivot, channels, scale, size
+    pixels, motion, normal = boundary(
+        model, face_id, inv_depth, T_cam_joint, K, pivot, channels, scale, CAMERA_PARAMETERS + len(q)
     )  # fmt: skip
+    rows, columns = pixels.T
+    amount = np.linalg.norm(normal, axis=2)
+    J = np.zeros((len(pixels), len(target), size))
+    J[:, :, :CAMERA_PARAMETERS], J[:, :, SHARED:] = motion[..., :CAMERA_PARAMETERS], motion[..., CAMERA_PARAMETERS:]
+    for c in range(len(target)):
+        J[:, c, CAMERA_PARAMETERS + c] = view.unit * amount[:, c]
     # The blur is its own adjoint: sum of w r blur(J) = sum of blur(w r) J, so J itself need not be blurred ...
     w = ratio**2
-    pull = _blur(w * residual, level.blur)[pixels[:, 0], pixels[:, 1]]
+    pull = _blur(w * residual, level.blur)
     if trust is not None:
-        J = J * trust[pixels[:, 0], pixels[:, 1], None, None]
-    g = weight * np.einsum("ncp,nc->p", J, pull)
+        J *= trust[rows, columns, None, None]
+        pull *= trust[..., None]
+    g = weight * np.einsum("ncp,nc->p", J, pull[rows, columns])
+    assert grown is not None
+    g[CAMERA_PARAMETERS : CAMERA_PARAMETERS + len(target)] = weight * view.unit * np.einsum("chw,hwc->c", grown, pull)
     # ... and where a boundary is longer than the blur is wide, the product of two blurred boundaries is a constant.
-    length = np.maximum(np.linalg.norm(normal, axis=2), 0.5 / scale)
-    A = J * np.sqrt(w[pixels[:, 0], pixels[:, 1]] / length)[..., None]
+    A = J * np.sqrt(w[rows, columns] / np.maximum(amount, 0.5 / scale))[..., None]
     A = A.reshape(-1, size)
     H = weight / (2 * level.blur * np.sqrt(np.pi)) * (A.T @ A)
     return Equations(cost, H, g, overlap)
@@ -120,15 +159,16 @@ def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Unknowns:
-    """What a solve may change: entries of camera (7: twist, log focal) and of the joints (n)."""
+    """What a solve may change: entries of camera (7: twist, log focal), of the joints (n), the masks' offsets."""
 
     camera: np.ndarray
     joints: np.ndarray
+    offsets: bool = False
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Where a solve ended: joints (F,n), the view, cost and IoU of each frame, H over [camera, q_0, q_1, ...]."""
+    """Where a solve ended: joints (F,n), the view, cost and IoU of each frame, H over [camera, offsets, q_0, ...]."""
 
     q: np.ndarray
     view: View
@@ -136,6 +176,15 @@ class Solution:
     iou: np.ndarray
     H: np.ndarray
     pivot: np.ndarray
+
+
+def parallel(job: Callable, items: Sequence) -> list:
+    """job(item) of every item, on as many threads as numba may use: the compiled parts run beside each other."""
+    threads = min(get_num_threads(), len(items))
+    if threads < 2:
+        return [job(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(job, items))
 
 
 def solve(
@@ -148,23 +197,29 @@ def solve(
     Args:
         q: (F,n) start, one row a frame; targets: F arrays (C,H,W) at the view's size.
         limits: lower and upper (n,).
-        prior: mean (F,n) and information (n,), inverse squared standard deviations: a quadratic pull on the joints.
+        prior: mean (F,n) and information (n,) or (F,n), inverse squared standard deviations: a quadratic pull on the joints.
         trust: (H,W) how far each pixel's masks are to be believed, for all frames.
     """
     q = np.array(q, float)
     frames, joints = q.shape
-    free = np.r_[unknowns.camera, np.tile(unknowns.joints, frames)].astype(bool)
+    free = np.r_[unknowns.camera, np.full(CHANNELS, unknowns.offsets), np.tile(unknowns.joints, frames)].astype(bool)
     pivot = _pivot(model, q, view)
-    equations = [evaluate(model, row, view, t, channels, level, pivot, trust) for row, t in zip(q, targets)]
+
+    def look(q: np.ndarray, view: View, pivot: np.ndarray | None) -> list[Equations]:
+        return parallel(
+            lambda f: evaluate(model, q[f], view, targets[f], channels, level, pivot, trust), range(frames)
+        )  # fmt: skip
+
+    equations = look(q, view, pivot)
     damping = 1e-2
-    total = _total(equations, q, prior)
+    total = _total(equations, q, view, prior)
     for _ in range(iterations):
-        H, g = _assemble(equations, q, prior)
+        H, g = _assemble(equations, q, view, prior)
         # a joint at its limit that is pushed further out stays there
         stuck = np.r_[
-            np.zeros(CAMERA_PARAMETERS, bool),
-            (((q <= limits[0]) & (g[CAMERA_PARAMETERS:].reshape(frames, joints) > 0))
-             | ((q >= limits[1]) & (g[CAMERA_PARAMETERS:].reshape(frames, joints) < 0))).ravel(),
+            np.zeros(SHARED, bool),
+            (((q <= limits[0]) & (g[SHARED:].reshape(frames, joints) > 0))
+             | ((q >= limits[1]) & (g[SHARED:].reshape(frames, joints) < 0))).ravel(),
         ]  # fmt: skip
         active = np.flatnonzero(free & ~stuck & (np.diag(H) > 1e-9))
         if not len(active):
@@ -175,14 +230,12 @@ def solve(
             A = Ha + damping * np.diag(np.diag(Ha))
             step = np.zeros(len(g))
             step[active] = -np.linalg.solve(A + 1e-9 * np.eye(len(active)), ga)
-            step *= min(1.0, 0.5 / max(1e-12, np.abs(np.delete(step, [3, 4, 5])).max()))
-            q_new = np.clip(q + step[CAMERA_PARAMETERS:].reshape(frames, joints), *limits)
+            step *= min(1.0, 0.5 / max(1e-12, np.abs(step[_turning(len(step))]).max()))
+            q_new = np.clip(q + step[SHARED:].reshape(frames, joints), *limits)
             q_new = np.where(unknowns.joints, q_new, q)
-            view_new = _move(view, step[:CAMERA_PARAMETERS], pivot)
-            trial = [
-                evaluate(model, q_new[f], view_new, targets[f], channels, level, None, trust) for f in range(frames)
-            ]
-            total_new = _total(trial, q_new, prior)
+            view_new = _move(view, step[:SHARED], pivot)
+            trial = look(q_new, view_new, None)
+            total_new = _total(trial, q_new, view_new, prior)
             if total_new < total:
                 improved = True
                 break
@@ -193,23 +246,28 @@ def solve(
         q, view, total = q_new, view_new, total_new
         damping = max(1e-5, damping / 5)
         pivot = _pivot(model, q, view)
-        equations = [evaluate(model, row, view, t, channels, level, pivot, trust) for row, t in zip(q, targets)]
+        equations = look(q, view, pivot)
         if gain < tolerance:
             break
-    H, _ = _assemble(equations, q, prior)
+    H, _ = _assemble(equations, q, view, prior)
     return Solution(
         q, view, np.array([e.cost for e in equations]), np.array([e.iou for e in equations]), H, pivot
     )  # fmt: skip
 
 
-def _total(equations: list[Equations], q: np.ndarray, prior) -> float:
-    total = sum(e.cost for e in equations)
+def _turning(size: int) -> np.ndarray:
+    """Which parameters are angles, logarithms or joints: those that a step may not change by more than half."""
+    return np.r_[0:3, 6, SHARED:size]
+
+
+def _total(equations: list[Equations], q: np.ndarray, view: View, prior) -> float:
+    total = sum(e.cost for e in equations) + float(((view.offset / OFFSET) ** 2).sum())
     return total if prior is None else total + float(((q - prior[0]) ** 2 * prior[1]).sum())
 
 
-def _assemble(equations: list[Equations], q: np.ndarray, prior) -> tuple[np.ndarray, np.ndarray]:
+def _assemble(equations: list[Equations], q: np.ndarray, view: View, prior) -> tuple[np.ndarray, np.ndarray]:
     frames, joints = q.shape
-    c = CAMERA_PARAMETERS
+    c = SHARED
     H, g = np.zeros((c + frames * joints,) * 2), np.zeros(c + frames * joints)
     for f, e in enumerate(equations):
         s = slice(c + f * joints, c + (f + 1) * joints)
@@ -219,9 +277,12 @@ def _assemble(equations: list[Equations], q: np.ndarray, prior) -> tuple[np.ndar
         H[s, s] += e.H[c:, c:]
         g[:c] += e.g[:c]
         g[s] += e.g[c:]
+    masks = range(CAMERA_PARAMETERS, SHARED)
+    H[masks, masks] += 1 / OFFSET**2
+    g[masks] += view.offset / OFFSET**2
     if prior is not None:
         mean, weight = prior
-        H[range(c, len(g)), range(c, len(g))] += np.tile(weight, frames)
+        H[range(c, len(g)), range(c, len(g))] += np.broadcast_to(weight, q.shape).ravel()
         g[c:] += ((q - mean) * weight).ravel()
     return H, g
 
@@ -240,4 +301,4 @@ def _move(view: View, step: np.ndarray, pivot: np.ndarray) -> View:
     K = view.K.copy()
     K[0, 0] *= np.exp(step[6])
     K[1, 1] *= np.exp(step[6])
-    return View(view.width, view.height, K, T @ view.T_cam_base)
+    return View(view.width, view.height, K, T @ view.T_cam_base, view.offset + step[CAMERA_PARAMETERS:SHARED])

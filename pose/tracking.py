@@ -28,11 +28,11 @@ class Near:
 
 @dataclass(frozen=True)
 class Frame:
-    """One fitted frame: joints (n,), IoU at the finest level, its normal equations there."""
+    """One fitted frame: joints (n,), IoU, and its normal equations at the finest level once they are known."""
 
     q: np.ndarray
     iou: float
-    equations: Equations
+    equations: Equations | None = None
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Tracker:
     trust: tuple[np.ndarray | None, ...] = (None, None, None)
 
     def pyramid(self, target: np.ndarray) -> list[np.ndarray]:
-        """The target (C,H,W) at every level's size."""
-        return [shrink(target, level) for level in self.levels[:-1]] + [target]
+        """The target (C,H,W) of the finest level at every level's size."""
+        return [shrink(target, level) for level in self.levels]
 
     def refine(
         self, q: np.ndarray, pyramid: list[np.ndarray], first: int = 0, stop: int | None = None,
@@ -81,19 +81,17 @@ class Tracker:
     def fit(
         self, starts: list[np.ndarray], target: np.ndarray, near: Near | None, enough: float = 1.0
     ) -> tuple[np.ndarray, float]:
-        """The best of several starts at the finest level: joints, and the IoU less a little for distance from `near`.
+        """The best of several starts at the middle level: joints, and the IoU less a little for distance from `near`.
 
-        The start that fits best is followed at once; unless that reaches `enough`, all go through the coarse levels.
+        The start that fits best is followed at once; unless that reaches `enough`, all start at the coarsest level.
         """
         pyramid = self.pyramid(target)
-        last = len(self.levels) - 1
         best = max(starts, key=lambda q: self.overlap(q, pyramid[1]))
-        q, overlap = self.refine(best, pyramid, 1, near=near)
+        q, overlap = self.refine(best, pyramid, 1, 2, near)
         if self.score(q, overlap, near) >= enough:
             return q, self.score(q, overlap, near)
-        tried = [(q, overlap)] + [self.refine(start, pyramid, 0, last, near) for start in starts]
-        q, _ = max(tried, key=lambda one: self.score(one[0], one[1], near))
-        q, overlap = self.refine(q, pyramid, last, near=near)
+        tried = [(q, overlap)] + [self.refine(start, pyramid, 0, 2, near) for start in starts]
+        q, overlap = max(tried, key=lambda one: self.score(one[0], one[1], near))
         return q, self.score(q, overlap, near)
 
     def overlap(self, q: np.ndarray, target: np.ndarray) -> float:
