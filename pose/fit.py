@@ -13,21 +13,20 @@ from pose.camera import Camera
 from pose.errors import FitError
 from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find
 from pose.kernel import coverage, make_model, see
+from pose.settle import KNOWN, Shared, follow, polish, share
 from pose.smoothing import smooth
-from pose.solver import SHARED, Solution, Unknowns, parallel, solve
+from pose.solver import SHARED, Solution
 from pose.targets import MIN_SHARE, Targets, shrink
 from pose.tracking import COARSE, FINE, MIDDLE, PYRAMID, Frame, Near, Tracker
 from pose.trajectory import Trajectory
-from pose.uncertainty import joint_scale, marginal, misfit, observable, prior_information
+from pose.uncertainty import joint_scale, observable, prior_information
 from urdf import Robot
 
 Progress = Callable[[str, int, int], None]
 UNKNOWNS = ("camera", "joints", "gripper", "focal")
 KEY_FRAMES = 8
-POLISHED = 16  # frames that settle together what all frames share
 SCAN_WIDTH = 64
 SEARCH_FACES = 700
-KNOWN = 1e6  # information of given joints, in units of what the limits say
 START_SPREAD = 0.5  # rad: how far a given start may be from the truth
 FOLLOW_SPREAD = 0.25  # rad: how far joints may move from one frame to the next
 
@@ -123,10 +122,11 @@ def fit_video(
     anchors = {} if solution is None else {keys[i]: solution.q[i] for i in range(len(keys))}
     frames = _track(problem, tracker, anchors, seen, rng, say)
     lap("track")
-    polished, used = _polish(problem, tracker, frames, say)
-    frames = _follow(problem, tracker, frames, polished, say)
+    free_camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
+    polished, used = polish(problem.targets, tracker, frames, free_camera, problem.known)
     camera_found = problem.targets.camera(camera_found, polished.view)
-    shared = _shared_covariance(problem, polished, used)
+    frames = follow(problem.targets, tracker, frames, camera_found, polished, problem.known, say)
+    shared = share(problem.targets, tracker, frames, used, polished, free_camera, problem.known)
     lap("polish")
     trajectory = _finish(problem, frames, camera_found, shared, limits)
     lap("smooth")
@@ -309,68 +309,7 @@ def _usual(frames: list[Frame | None]) -> float:
     return float(np.median(values)) if values else 0.0
 
 
-def _polish(problem: Problem, tracker: Tracker, frames: list[Frame | None], say: Progress):
-    """What all frames share, settled by many of them together: the camera where it is free, and the masks' offsets.
-
-    Returns:
-        the solution on the finest level, and the frames it rests on.
-    """
-    usual = _usual(frames)
-    good = [t for t, frame in enumerate(frames) if frame is not None and frame.iou > 0.75 * usual]
-    used = [good[i] for i in np.unique(np.linspace(0, len(good) - 1, POLISHED).round().astype(int))]
-    q = np.stack([frames[t].q for t in used])  # type: ignore[union-attr]
-    prior = np.tile(prior_information(tracker.limits), (len(used), 1))
-    mean = np.tile(tracker.rest, (len(used), 1))
-    for i, t in enumerate(used):
-        if t in problem.known:
-            mean[i], prior[i] = q[i], KNOWN * prior[i]
-    say("polish", 0, 1)
-    camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
-    targets = [problem.targets.read(t, FINE.width) for t in used]
-    solution = solve(
-        tracker.models[-1], q, tracker.views[-1], targets, tracker.channels, FINE,
-        Unknowns(camera, problem.free, offsets=True), tracker.limits, prior=(mean, prior), trust=tracker.trust[-1],
-        iterations=12, tolerance=1e-3,
-    )  # fmt: skip
-    say("polish", 1, 1)
-    return solution, used
-
-
-def _follow(problem: Problem, tracker: Tracker, frames: list[Frame | None], solution: Solution, say: Progress):
-    """All frames once more, on the finest level, under what was settled together."""
-    views = tuple(
-        replace(view, K=problem.targets.view(problem.targets.camera(problem.camera, solution.view), level.width).K,
-                T_cam_base=solution.view.T_cam_base, offset=solution.view.offset)
-        for view, level in zip(tracker.views, PYRAMID)
-    )  # fmt: skip
-    tracker = replace(tracker, views=views)
-    done = 0
-
-    def one(t: int) -> Frame | None:
-        nonlocal done
-        done += 1
-        say("follow", done, len(frames))
-        frame = frames[t]
-        if frame is None:
-            return None
-        target, q = problem.targets.read(t, FINE.width), frame.q
-        if t not in problem.known:
-            q, _ = tracker.refine(q, [target] * len(PYRAMID), len(PYRAMID) - 1)
-        return tracker.information(q, target, solution.pivot)
-
-    return parallel(one, range(len(frames)))
-
-
-def _shared_covariance(problem: Problem, solution: Solution, used: list[int]) -> np.ndarray:
-    """(SHARED, SHARED) covariance of camera and masks' offsets; zeros for what is known."""
-    camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
-    free = np.r_[camera, np.ones(SHARED - 7), np.tile(problem.free, len(solution.q))].astype(bool)
-    targets = (problem.targets.read(t, FINE.width) for t in used)
-    scale = max(misfit(cost, target, FINE) for cost, target in zip(solution.cost, targets))
-    return scale * marginal(solution.H, 0, SHARED, free)
-
-
-def _finish(problem: Problem, frames, camera: Camera, shared: np.ndarray, limits) -> Trajectory:
+def _finish(problem: Problem, frames, camera: Camera, shared: Shared, limits) -> Trajectory:
     """Smooth the joints over time and state their errors."""
     robot, count, joints = problem.robot, len(frames), len(problem.robot.joint_names)
     q, iou = np.full((count, joints), np.nan), np.zeros(count)
@@ -384,12 +323,12 @@ def _finish(problem: Problem, frames, camera: Camera, shared: np.ndarray, limits
         if frame is None:
             continue
         q[t], iou[t] = frame.q, frame.iou
-        target = problem.targets.read(t, FINE.width)
-        H = frame.equations.H / misfit(frame.equations.cost, target, FINE)
-        information[t] = H[SHARED:, SHARED:] + (KNOWN * np.diag(prior) if t in problem.known else ridge)
-        if len(free) and shared.any():
-            gain = np.linalg.solve((H[SHARED:, SHARED:] + np.diag(prior))[np.ix_(free, free)], H[SHARED:, :SHARED][free])
-            spread[t, free] = np.sqrt(np.einsum("ij,jk,ik->i", gain, shared, gain).clip(0))
+        H = shared.information(frame, problem.targets.read(t, FINE.width))
+        own, cross = H[SHARED:, SHARED:], H[SHARED:, :SHARED]
+        information[t] = own + (KNOWN * np.diag(prior) if t in problem.known else ridge)
+        if len(free):
+            gain = np.linalg.solve((own + np.diag(prior))[np.ix_(free, free)], cross[free])
+            spread[t, free] = np.sqrt(np.einsum("ij,jk,ik->i", gain, shared.covariance, gain).clip(0))
     usual = float(np.median(iou[iou > 0])) if (iou > 0).any() else 0.0
     explained = iou > max(0.3, 0.75 * usual)
     sigma = np.zeros((count, joints))
@@ -405,7 +344,7 @@ def _finish(problem: Problem, frames, camera: Camera, shared: np.ndarray, limits
             sigma[:, k] = np.where(ok, np.minimum(np.hypot(deviation[:, column], spread[:, k]), widest), widest)
     sigma[~np.isfinite(q)] = np.nan
     valid = np.isfinite(q).all(1) & explained
-    deviations = np.sqrt(np.diag(shared).clip(0))
+    deviations = np.sqrt(np.diag(shared.covariance).clip(0))
     return Trajectory(
         robot.joint_names, q, sigma, observable(sigma, limits) & valid[:, None], iou, valid, camera,
         deviations[:6], camera.focal * float(deviations[6]), problem.solved,

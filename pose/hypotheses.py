@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from pose.azimuth import BaseAxis, base_axis
 from pose.errors import FitError
 from pose.kernel import Model
-from pose.solver import Level, Solution, Unknowns, View, solve
+from pose.solver import Level, Solution, Unknowns, View, evaluate, parallel, solve
 from pose.start import Guesses, Search
 from pose.tracking import Tracker
 
@@ -222,7 +223,7 @@ def _extend(key: KeyFrames, h: Hypothesis, base: int, rng) -> Hypothesis:
 def _alternatives(key: KeyFrames, pool: list[Hypothesis]) -> list[Hypothesis]:
     """Add what silhouettes hardly tell from the best hypothesis, refit; best first.
 
-    The base turned about the first joint's axis with that joint turned back, and half turns of the last joints.
+    The base turned under the arm (see `pose.azimuth`), and half turns of the last joint.
     """
     best = pool[0]
     tried = list(pool)
@@ -231,20 +232,11 @@ def _alternatives(key: KeyFrames, pool: list[Hypothesis]) -> list[Hypothesis]:
         return tried
     tree = key.models[0]
     turning = [k for k in moving if tree.kind[np.flatnonzero(tree.q_index == k)[0]] == 1]
-    if key.camera_free and turning:
-        first = turning[0]
-        link = int(np.flatnonzero(tree.q_index == first)[0])
-        if tree.parent[link] >= 0 and tree.parent[tree.parent[link]] < 0 and abs(tree.multiplier[link]) == 1:
-            axis = tree.origin[link][:3, :3] @ tree.axis[link] * tree.multiplier[link]
-            point = tree.origin[link][:3, 3]
-            for angle in np.deg2rad([-25.0, -12.0, 12.0, 25.0]):
-                turn = np.eye(4)
-                turn[:3, :3] = Rotation.from_rotvec(axis * angle).as_matrix()
-                turn[:3, 3] = point - turn[:3, :3] @ point
-                q = best.q.copy()
-                q[:, first] -= angle
-                if ((q >= key.limits[0]) & (q <= key.limits[1])).all():
-                    tried.append(_bundle(key, Hypothesis(best.K, best.T @ turn, q, best.iou), 1))
+    axis = base_axis(tree, key.free) if key.camera_free else None
+    if axis is not None:
+        for angle in _promising(key, best, axis):
+            T, q = axis.turn(best.T, best.q, angle)
+            tried.append(_bundle(key, Hypothesis(best.K, T, np.clip(q, *key.limits), best.iou), 1))
     for k in turning[-1:]:
         for angle in (-np.pi, np.pi):
             q = best.q.copy()
@@ -253,6 +245,28 @@ def _alternatives(key: KeyFrames, pool: list[Hypothesis]) -> list[Hypothesis]:
             if inside.mean() > 0.7:
                 tried.append(_bundle(key, replace(best, q=np.clip(q, *key.limits)), 1))
     return sorted(tried, key=lambda h: -h.score)
+
+
+def _promising(key: KeyFrames, h: Hypothesis, axis: BaseAxis) -> list[float]:
+    """Angles of the base, up to three, at which the masks are explained about as well: local minima of the cost."""
+    view = key.view(1, h.K, h.T)
+
+    def cost(angle: float) -> float:
+        T, q = axis.turn(h.T, h.q, angle)
+        outside = ((q < key.limits[0] - 1e-9) | (q > key.limits[1] + 1e-9)).any()
+        if outside:
+            return np.inf
+        at = replace(view, T_cam_base=T)
+        model, targets, level = key.models[1], key.targets[1], key.levels[1]
+        return sum(
+            parallel(lambda f: evaluate(model, q[f], at, targets[f], key.channels, level).cost, range(len(q)))
+        )  # fmt: skip
+
+    angles = np.deg2rad(np.arange(-180, 180, 8.0))
+    costs = np.array([cost(angle) for angle in angles])
+    low = (costs <= np.roll(costs, 1)) & (costs <= np.roll(costs, -1)) & np.isfinite(costs) & (np.abs(angles) > 0.1)
+    order = [i for i in np.argsort(costs) if low[i]]
+    return [float(angles[i]) for i in order[:3] if costs[i] < 1.5 * costs[len(angles) // 2] + 50]
 
 
 def _bases(key: KeyFrames) -> list[int]:

@@ -97,9 +97,11 @@ def outline(target: np.ndarray) -> np.ndarray:
 
 def evaluate(
     model: Model, q: np.ndarray, view: View, target: np.ndarray, channels: np.ndarray, level: Level,
-    pivot: np.ndarray | None = None, trust: np.ndarray | None = None,
+    pivot: np.ndarray | None = None, trust: np.ndarray | None = None, exact: bool = False,
 ) -> Equations:  # fmt: skip
     """Cost of one frame at joints q (n,), and with a pivot also its normal equations (SHARED + n parameters).
+
+    `exact` spends more on H, which descent does not need but statements about errors do.
 
     target (C,H,W) is the frame's masks at the working size, channels (C,2) what of arm, gripper each stands for;
     trust (H,W) in 0..1 says how far a pixel's mask is to be believed.
@@ -146,10 +148,27 @@ def evaluate(
     assert grown is not None
     g[CAMERA_PARAMETERS : CAMERA_PARAMETERS + len(target)] = weight * view.unit * np.einsum("chw,hwc->c", grown, pull)
     # ... and where a boundary is longer than the blur is wide, the product of two blurred boundaries is a constant.
-    A = J * np.sqrt(w[rows, columns] / np.maximum(amount, 0.5 / scale))[..., None]
-    A = A.reshape(-1, size)
-    H = weight / (2 * level.blur * np.sqrt(np.pi)) * (A.T @ A)
+    if exact:
+        H = weight * _product(J, rows, columns, w, level.blur)
+    else:
+        A = J * np.sqrt(w[rows, columns] / np.maximum(amount, 0.5 / scale))[..., None]
+        A = A.reshape(-1, size)
+        H = weight / (2 * level.blur * np.sqrt(np.pi)) * (A.T @ A)
     return Equations(cost, H, g, overlap)
+
+
+def _product(J: np.ndarray, rows: np.ndarray, columns: np.ndarray, w: np.ndarray, blur: float) -> np.ndarray:
+    """(P,P) weighted products of the blurred images of the columns of J (N,C,P)."""
+    out = np.zeros((J.shape[2],) * 2)
+    for c in range(J.shape[1]):
+        used = np.flatnonzero(np.abs(J[:, c]).max(0, initial=0.0) > 0)
+        planes = np.empty((len(used), w.shape[0] * w.shape[1]), np.float32)
+        for i, k in enumerate(used):
+            image = np.zeros(w.shape[:2], np.float32)
+            image[rows, columns] = J[:, c, k]
+            planes[i] = (np.sqrt(w[..., c]) * _blur(image, blur)).ravel()
+        out[np.ix_(used, used)] += planes @ planes.T
+    return out
 
 
 def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -197,7 +216,7 @@ def solve(
     Args:
         q: (F,n) start, one row a frame; targets: F arrays (C,H,W) at the view's size.
         limits: lower and upper (n,).
-        prior: mean (F,n) and information (n,) or (F,n), inverse squared standard deviations: a quadratic pull on the joints.
+        prior: mean (F,n) and information (n,) or (F,n), inverse squared standard deviations: pulls on the joints.
         trust: (H,W) how far each pixel's masks are to be believed, for all frames.
     """
     q = np.array(q, float)

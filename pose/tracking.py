@@ -118,5 +118,6 @@ class Tracker:
     def information(self, q: np.ndarray, target: np.ndarray, pivot: np.ndarray) -> Frame:
         """The frame's normal equations at its joints, on the finest level; the camera turns about `pivot` (3,)."""
         view = self.views[-1]
-        equations = evaluate(self.models[-1], q, view, target, self.channels, self.levels[-1], pivot, self.trust[-1])
+        at = self.models[-1], q, view, target, self.channels, self.levels[-1]
+        equations = evaluate(*at, pivot, self.trust[-1], exact=True)
         return Frame(q, equations.iou, equations)

@@ -1,0 +1,178 @@
+"""What all frames of a clip share - the camera, and how fat the masks are - settled by many frames together.
+
+Tracking follows each frame on a middle level; here a sample of the frames finds camera, focal length, mask offsets
+and its own joints in one solve on the finest level, every frame is refined under these, and the errors of what is
+shared are worked out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pose.azimuth import base_axis, spread
+from pose.camera import Camera
+from pose.solver import CHANNELS, OFFSET, SHARED, Solution, Unknowns, evaluate, parallel, solve
+from pose.targets import Targets
+from pose.tracking import FINE, PYRAMID, Frame, Tracker
+from pose.uncertainty import marginal, misfit, prior_information
+
+SAMPLE = 16  # frames
+KNOWN = 1e6  # information of given joints, in units of what the limits say
+PROBE = 3.0  # standard deviations by which a joint is moved to see what its change costs
+LEAST = 0.02  # of the information that the normal equations state, kept at least
+
+
+def polish(
+    targets: Targets, tracker: Tracker, frames: Sequence[Frame | None], camera: np.ndarray, known: Sequence[int]
+) -> tuple[Solution, list[int]]:
+    """Solve for what is shared, with the joints of a sample of well-explained frames.
+
+    Args:
+        camera: (7,) which camera parameters are free.
+        known: frames whose joints are believed as they are.
+
+    Returns:
+        the solution on the finest level, and the frames it rests on.
+    """
+    overlaps = [frame.iou for frame in frames if frame is not None]
+    good = [t for t, frame in enumerate(frames) if frame is not None and frame.iou > 0.75 * np.median(overlaps)]
+    used = [good[i] for i in np.unique(np.linspace(0, len(good) - 1, SAMPLE).round().astype(int))]
+    q = np.stack([frames[t].q for t in used])  # type: ignore[union-attr]
+    weight = np.tile(prior_information(tracker.limits), (len(used), 1))
+    mean = np.tile(tracker.rest, (len(used), 1))
+    for i, t in enumerate(used):
+        if t in known:
+            mean[i], weight[i] = q[i], KNOWN * weight[i]
+    solution = solve(
+        tracker.models[-1], q, tracker.views[-1], [targets.read(t, FINE.width) for t in used], tracker.channels, FINE,
+        Unknowns(camera, tracker.free, offsets=True), tracker.limits, prior=(mean, weight), trust=tracker.trust[-1],
+        iterations=12, tolerance=1e-3,
+    )  # fmt: skip
+    return solution, used
+
+
+def follow(
+    targets: Targets, tracker: Tracker, frames: Sequence[Frame | None], camera: Camera, solution: Solution,
+    known: Sequence[int], say: Callable[[str, int, int], None],
+) -> list[Frame | None]:  # fmt: skip
+    """All frames once more, on the finest level, under what was settled together, with their normal equations."""
+    views = tuple(replace(targets.view(camera, level.width), offset=solution.view.offset) for level in PYRAMID)
+    tracker = replace(tracker, views=views)
+    done = 0
+
+    def one(t: int) -> Frame | None:
+        nonlocal done
+        done += 1
+        say("follow", done, len(frames))
+        frame = frames[t]
+        if frame is None:
+            return None
+        target, q = targets.read(t, FINE.width), frame.q
+        if t not in known and tracker.free.any():
+            q, _ = tracker.refine(q, [target] * len(PYRAMID), len(PYRAMID) - 1)
+        return tracker.information(q, target, solution.pivot)
+
+    return parallel(one, range(len(frames)))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """How well a clip's masks tell what its frames share, and how far a frame's normal equations can be believed.
+
+    Attributes:
+        covariance: (SHARED, SHARED) of camera twist, log focal length and mask offsets; zeros where known.
+        kept: (SHARED + n,) square root of the share of each parameter's stated information that is real.
+    """
+
+    covariance: np.ndarray
+    kept: np.ndarray
+
+    def information(self, frame: Frame, target: np.ndarray) -> np.ndarray:
+        """(SHARED + n, SHARED + n) information of a frame, for the noise that its misfit shows."""
+        assert frame.equations is not None
+        H = frame.equations.H / misfit(frame.equations.cost, target, FINE)
+        return H * np.outer(self.kept, self.kept)
+
+
+def share(
+    targets: Targets, tracker: Tracker, frames: Sequence[Frame | None], used: list[int], solution: Solution,
+    camera: np.ndarray, known: Sequence[int],
+) -> Shared:  # fmt: skip
+    """The errors of what is shared, from the normal equations of the used frames and from looking whether these hold.
+
+    Normal equations describe the cost near its minimum to first order; where a joint hardly moves the outline they
+    promise too much. Each joint is therefore moved by a few standard deviations, and the base turned under the arm.
+    """
+    model, view = tracker.models[-1], solution.view
+    masks = [targets.read(t, FINE.width) for t in used]
+    chosen = [frame for frame in (frames[t] for t in used) if frame is not None]
+    q = np.stack([frame.q for frame in chosen])
+
+    def cost(i: int, row: np.ndarray, T: np.ndarray) -> float:
+        at = replace(view, T_cam_base=T)
+        e = evaluate(model, row, at, masks[i], tracker.channels, FINE, None, tracker.trust[-1])
+        return e.cost / misfit(chosen[i].equations.cost, masks[i], FINE)  # type: ignore[union-attr]
+
+    kept = np.ones(SHARED + q.shape[1])
+    unscaled = Shared(np.zeros((SHARED, SHARED)), kept)
+    plain = [unscaled.information(frame, mask) for frame, mask in zip(chosen, masks)]
+    for k in np.flatnonzero(tracker.free):
+        kept[SHARED + k] = np.sqrt(_real(k, q, plain, tracker.limits, lambda i, row: cost(i, row, view.T_cam_base)))
+    shared = Shared(np.zeros((SHARED, SHARED)), kept)
+    H = _assemble([shared.information(frame, mask) for frame, mask in zip(chosen, masks)], tracker, used, known)
+    axis = base_axis(model, tracker.free) if camera[:6].all() else None
+    if axis is not None:
+        u = np.zeros(len(H))
+        u[:6] = axis.direction(view.T_cam_base, solution.pivot)
+        u[SHARED + axis.column :: q.shape[1]] = -1.0
+
+        def turned(angle: float) -> float:
+            T, rows = axis.turn(view.T_cam_base, q, angle)
+            return sum(parallel(lambda i: cost(i, rows[i], T), range(len(rows))))
+
+        def allowed(angle: float) -> bool:
+            row = q[:, axis.column] - angle
+            return bool((row >= tracker.limits[0][axis.column]).all() and (row <= tracker.limits[1][axis.column]).all())
+
+        stated, real = float(u @ H @ u), 1 / spread(turned, allowed) ** 2
+        if real < stated:
+            H = H - (1 - real / stated) / stated * np.outer(H @ u, H @ u)
+    free = np.r_[camera, np.ones(CHANNELS), np.tile(tracker.free, len(q))].astype(bool)
+    return replace(shared, covariance=marginal(H, 0, SHARED, free))
+
+
+def _real(k: int, q: np.ndarray, H: list[np.ndarray], limits, cost: Callable[[int, np.ndarray], float]) -> float:
+    """The share of a joint's stated information that its cost bears out, over the used frames."""
+
+    def rise(i: int) -> tuple[float, float]:
+        stated = H[i][SHARED + k, SHARED + k]
+        step = min(PROBE / np.sqrt(max(stated, 1e-9)), 0.25 * (limits[1][k] - limits[0][k]))
+        costs = []
+        for sign in (-1, 1):
+            row = q[i].copy()
+            row[k] += sign * step
+            costs.append(cost(i, row))
+        return float(np.mean(costs)) - cost(i, q[i]), stated * step**2
+
+    actual, expected = np.array(parallel(rise, range(len(q)))).sum(0)
+    return float(np.clip(actual / max(expected, 1e-9), LEAST, 1.0))
+
+
+def _assemble(blocks: list[np.ndarray], tracker: Tracker, used: list[int], known: Sequence[int]) -> np.ndarray:
+    """Normal equations over [shared, q_0, q_1, ...] with what is known beforehand."""
+    joints = len(tracker.free)
+    H = np.zeros((SHARED + joints * len(blocks),) * 2)
+    prior = prior_information(tracker.limits)
+    for i, (t, block) in enumerate(zip(used, blocks)):
+        s = slice(SHARED + i * joints, SHARED + (i + 1) * joints)
+        H[:SHARED, :SHARED] += block[:SHARED, :SHARED]
+        H[:SHARED, s] += block[:SHARED, SHARED:]
+        H[s, :SHARED] += block[SHARED:, :SHARED]
+        # a joint's limits are known once, not once a frame
+        H[s, s] += block[SHARED:, SHARED:] + np.diag(prior * (KNOWN if t in known else 1 / len(blocks)))
+    offsets = range(SHARED - CHANNELS, SHARED)
+    H[offsets, offsets] += 1 / OFFSET**2
+    return H
