@@ -92,7 +92,7 @@ def robots_fetch(
     if robot is not None and robot not in catalogue.entries():
         raise RobotError(f"unknown robot {robot!r}; see `urdfit robots list`")
     failed = []
-    for source in dict.fromkeys(s for name in names for s in catalogue.sources(name)):
+    for source in dict.fromkeys(s for name in names for s in catalogue.sources_of(name)):
         try:
             typer.echo(f"{source}: {sources.folder(source)}")
         except RobotError as error:
@@ -109,7 +109,7 @@ def _licence(name: str) -> str:
     from urdf import catalogue, sources
 
     own = str(catalogue.entries()[name].get("licence", ""))
-    return own or "; ".join(dict.fromkeys(sources.entries()[s]["licence"] for s in catalogue.sources(name)))
+    return own or "; ".join(dict.fromkeys(sources.entries()[s]["licence"] for s in catalogue.sources_of(name)))
 
 
 def _state(name: str) -> str:
@@ -117,7 +117,7 @@ def _state(name: str) -> str:
     from urdf import catalogue, sources
 
     order = ("absent", "cached", "installed")
-    states = {sources.state(source) for source in catalogue.sources(name)}
+    states = {sources.state(source) for source in catalogue.sources_of(name)}
     return next((state for state in order if state in states), "installed")
 
 
@@ -128,7 +128,7 @@ def _origin(spec: str, description: Any) -> None:
     known = spec in catalogue.entries()
     licence = description.labels.licence or (_licence(spec) if known else "")
     typer.echo(f"licence: {licence or 'not stated'}")
-    for source in catalogue.sources(spec) if known else ():
+    for source in catalogue.sources_of(spec) if known else ():
         facts = sources.entries()[source]
         typer.echo(f"source: {describe_source(source, facts)} ({sources.state(source)})")
     if not known:
@@ -157,7 +157,7 @@ def _describe(spec: str, check: RobotCheck) -> None:
             joints.add_row(*row)
         print_table(joints)
         links = table("link", "part", "triangles", "display", "fit", "open edges")
-        for row in link_rows(robot, full_mesh(robot)):
+        for row in link_rows(robot, full_mesh(check.description, robot)):
             links.add_row(*row)
         print_table(links)
     _origin(spec, check.description)

@@ -18,6 +18,7 @@ from flows.robot_views import (
     base_mask,
     body_view,
     floor_height,
+    front,
     gripper_positions,
     gripper_views,
     random_poses,
@@ -47,6 +48,7 @@ def contact_sheet(robot: Robot, title: str = "", grippers: Sequence[GripperLabel
         grippers: the finger pads where they are known; a line is drawn between them.
     """
     floor = floor_height(robot)
+    azimuth = front(robot) + AZIMUTH
     panels: list[tuple[View, str]] = []
     close: list[tuple[View, str]] = []
     if robot.gripper is not None:
@@ -56,7 +58,7 @@ def contact_sheet(robot: Robot, title: str = "", grippers: Sequence[GripperLabel
         close = [(v, w) for v, w in zip(views, words)]
     count = COLUMNS * ROWS - len(close)
     for i, q in enumerate([robot.rest, *random_poses(robot, count - 1)]):
-        view = body_view(robot, q, PANEL, AZIMUTH, floor)
+        view = body_view(robot, q, PANEL, azimuth, floor)
         panels.append((view, f"random {i}" if i else "rest"))
     return _compose(robot, title, panels + close)
 

@@ -23,7 +23,8 @@ TOLERANCE = 1e-6
 LARGE, SMALL = 10.0, 0.01  # metres: no link or joint offset is longer, no robot smaller
 NEVER_OPENS, NEVER_CLOSES = 0.3, 0.03  # metres: odd for a gripper
 OFF_MIDDLE = 0.03  # metres from the middle of the fingers that a tool frame may lie
-ALIKE, DIFFERENT = 0.002, 0.02  # metres that a surface moves when a joint turns: nothing to see, plain to see
+SPECK = 0.06  # metres: a sticker or a sensor that the fitting mesh may lose
+ALIKE, DIFFERENT = 0.002, 0.03  # metres that a surface moves when a joint turns: nothing to see, plain to see
 STATES = ("ok", "warn", "FAIL")
 
 
@@ -147,8 +148,6 @@ def limit_flag(kind: str, lower: float, upper: float) -> str:
         if upper >= REACH or lower <= -REACH:
             return f"slides without a limit; taken as {lower:g} to {upper:g} m"
         return f"slides {upper - lower:.3g} m: millimetres?" if upper - lower > 3 else ""
-    if upper - lower > 4 * np.pi - 0.1:
-        return f"turns {np.rad2deg(upper - lower):.0f} degrees"
     return f"turns only {np.rad2deg(upper - lower):.2g} degrees" if upper - lower < np.deg2rad(1) else ""
 
 
@@ -315,8 +314,10 @@ def _surface(description: Description, robot: Robot) -> list[Finding]:
     findings = [Finding("ok", f"meshes of {fit} triangles for fitting, {display} for display")]
     lost = set(robot.display_mesh.face_link.tolist()) - set(robot.mesh.face_link.tolist())
     if lost:
-        names = tuple(robot.link_names[i] for i in sorted(lost))
-        findings.append(Finding("warn", "links too small to survive in the fitting mesh", (", ".join(names),)))
+        fine = robot.display_mesh
+        spans = [np.ptp(fine.vertices[fine.vertex_link == i], axis=0).max() for i in sorted(lost)]
+        names = ", ".join(robot.link_names[i] for i in sorted(lost))
+        findings.append(Finding("ok" if max(spans) < SPECK else "warn", "not in the fitting mesh", (names,)))
     if empty:
         findings.append(Finding("ok", f"without geometry: {counted(len(empty), 'moving link')}", (", ".join(empty),)))
     return findings
