@@ -175,7 +175,7 @@ class _Solver:
             normal = A.T @ A + (pull**2 + damping) * np.eye(len(move))
             step = np.zeros_like(q)
             step[move] = np.linalg.solve(normal, slope[move])
-            tried = np.clip(q + step, self.lower, self.upper)
+            tried = np.minimum(np.maximum(q + step, self.lower), self.upper)
             next_error, next_J = self._miss(target, tried)
             next_cost = next_error @ next_error + pull**2 * ((tried - home) @ (tried - home))
             if next_cost >= cost:
@@ -183,7 +183,7 @@ class _Solver:
                 if damping > 1e6:
                     break
                 continue
-            settled = cost - next_cost < 1e-4 * next_cost if pull else cost - next_cost < 1e-3 * cost
+            settled = cost - next_cost < 1e-2 * next_cost if pull else cost - next_cost < 1e-3 * cost
             q, error, J, cost = tried, next_error, next_J, next_cost
             damping = max(damping / 10, 1e-9)
             if settled:
