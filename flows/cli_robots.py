@@ -23,7 +23,7 @@ def robots_list() -> None:
 
     rows = table("name", "robot", "licence", "files")
     for name in list_robots():
-        rows.add_row(name, str(entries()[name].get("title", "")), _licence(name), _state(name))
+        rows.add_row(name, str(entries()[name].get("title", "")), licence_of(name), _state(name))
     print_table(rows)
 
 
@@ -104,12 +104,13 @@ def robots_fetch(
         raise RobotError(f"{len(failed)} of the sources could not be fetched: {', '.join(failed)}")
 
 
-def _licence(name: str) -> str:
-    """Of a catalogue robot's description, else of the sources it is made from."""
+def licence_of(name: str) -> str:
+    """Of a catalogue robot's description and of the parts attached to it; its source's where it states none."""
     from urdf import catalogue, sources
 
-    own = str(catalogue.entries()[name].get("licence", ""))
-    return own or "; ".join(dict.fromkeys(sources.entries()[s]["licence"] for s in catalogue.sources_of(name)))
+    entry = catalogue.entries()[name]
+    own = str(entry.get("licence") or sources.entries()[entry["source"]]["licence"])
+    return "; ".join(dict.fromkeys([own, *(licence_of(part["robot"]) for part in entry.get("attach", []))]))
 
 
 def _state(name: str) -> str:
@@ -126,7 +127,7 @@ def _origin(spec: str, description: Any) -> None:
     from urdf import catalogue, sources
 
     known = spec in catalogue.entries()
-    licence = description.labels.licence or (_licence(spec) if known else "")
+    licence = licence_of(spec) if known else description.labels.licence
     typer.echo(f"licence: {licence or 'not stated'}")
     for source in catalogue.sources_of(spec) if known else ():
         facts = sources.entries()[source]
