@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.terminal import print_table, table
+from flows.terminal import print_table, table, wrapped
 
 if TYPE_CHECKING:
     from flows.robot_check import RobotCheck
@@ -67,9 +67,9 @@ def robots_check(
     check = check_robot(robot)
     _describe(robot, check)
     for finding in check.findings:
-        typer.echo(f"{finding.state:4} {finding.text}")
+        typer.echo(wrapped(finding.text, f"{finding.state:4} ", " " * 5))
         for line in finding.lines:
-            typer.echo(f"       {line}")
+            typer.echo(wrapped(line, " " * 7, " " * 9))
     if check.robot is not None and not no_sheet:
         typer.echo(f"sheet: {_draw(robot, check, sheet)}")
     if not check.passed:
@@ -128,14 +128,14 @@ def _origin(spec: str, description: Any) -> None:
 
     known = spec in catalogue.entries()
     licence = licence_of(spec) if known else description.labels.licence
-    typer.echo(f"licence: {licence or 'not stated'}")
+    typer.echo(wrapped(f"licence: {licence or 'not stated'}", rest="  "))
     for source in catalogue.sources_of(spec) if known else ():
         facts = sources.entries()[source]
-        typer.echo(f"source: {describe_source(source, facts)} ({sources.state(source)})")
+        typer.echo(wrapped(f"source: {describe_source(source, facts)} ({sources.state(source)})", rest="  "))
     if not known:
         typer.echo(f"source: {spec}")
     if description.labels.notes:
-        typer.echo(f"notes: {description.labels.notes}")
+        typer.echo(wrapped(f"notes: {description.labels.notes}", rest="  "))
 
 
 def describe_source(name: str, facts: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flows.robot_check import limit_flag
+from flows.robot_findings import limit_flag
 from flows.robot_views import base_mask
 from urdf import Robot
 from urdf.description import Description, Joint

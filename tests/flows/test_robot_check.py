@@ -12,7 +12,8 @@ import pytest
 
 from flows.cli import main
 from flows.contact_sheet import contact_sheet, write_sheet
-from flows.robot_check import check_robot, limit_flag
+from flows.robot_check import check_robot
+from flows.robot_findings import limit_flag
 from flows.robot_symmetry import turn_changes
 from flows.robot_tables import full_mesh, open_edges, shortened, tree_lines
 from flows.robot_views import base_mask, floor_height, framed, gripper_positions, orientation, random_poses, vertices
@@ -112,6 +113,12 @@ def test_odd_limits_are_told_with_the_joint(tmp_path: Path) -> None:
     assert state == "warn" and "lift: cannot move" in text
 
 
+def test_limits_in_degrees_are_noticed(tmp_path: Path) -> None:
+    state, text = finding(toy(tmp_path, limit='lower="-170" upper="170"'), "unusable limits")
+    assert state == "warn" and "lift: -170 .. 170" in text and "degrees?" in text
+    assert "no limits" in finding(toy(tmp_path, limit=""), "unusable limits")[1]
+
+
 def test_a_coupling_beyond_limits(tmp_path: Path) -> None:
     state, text = finding(toy(tmp_path, mimic='<mimic joint="left" multiplier="3"/>'), "beyond")
     assert state == "warn" and "right is led to 0 .. 0.09" in text
@@ -198,6 +205,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
     assert main(["robots", "check", str(path)]) == 0
     out = capsys.readouterr().out
     assert "FAIL" not in out and "pinocchio" in out and "sheet: toy-sheet.png" in out
+    assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 100
     assert (tmp_path / "toy-sheet.png").stat().st_size > 1000
     assert main(["robots", "check", str(path), "--sheet", "x.jpg"]) == 2
     path = toy(tmp_path, base='<visual><geometry><mesh filename="a.stl"/></geometry></visual>')
