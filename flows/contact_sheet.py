@@ -75,6 +75,12 @@ def write_sheet(path: Path, picture: np.ndarray) -> None:
 def _mark(view: View) -> np.ndarray:
     """The view's picture with its frames drawn on it."""
     image = view.image.copy()
+    for tips in view.frames:
+        uv = _pixels(view, tips)
+        depth = tips[1:] @ np.asarray(view.camera.T_cam_base)[2, :3]
+        for width, colors in ((5, [(255, 255, 255)] * 3), (2, AXES)):
+            for axis in np.argsort(-depth):  # far axes first
+                cv2.line(image, uv[0], uv[1 + axis], colors[axis], width, cv2.LINE_AA, SHIFT)
     if view.gap is not None:
         ends = _pixels(view, view.gap)
         for width, color in ((5, (255, 255, 255)), (2, INK)):
@@ -82,12 +88,6 @@ def _mark(view: View) -> np.ndarray:
         for end in ends:
             cv2.circle(image, end, 4 << SHIFT, (255, 255, 255), -1, cv2.LINE_AA, SHIFT)
             cv2.circle(image, end, int(2.6 * (1 << SHIFT)), INK, -1, cv2.LINE_AA, SHIFT)
-    for tips in view.frames:
-        uv = _pixels(view, tips)
-        depth = tips[1:] @ np.asarray(view.camera.T_cam_base)[2, :3]
-        for width, colors in ((5, [(255, 255, 255)] * 3), (2, AXES)):
-            for axis in np.argsort(-depth):  # far axes first
-                cv2.line(image, uv[0], uv[1 + axis], colors[axis], width, cv2.LINE_AA, SHIFT)
     return image
 
 

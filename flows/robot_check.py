@@ -41,8 +41,8 @@ def check_robot(spec: str | Path) -> RobotCheck:
         return RobotCheck(description, None, (nothing,))
     robot = load_robot(description)
     count = sum(v.path is not None for v in description.visuals)
-    shapes = len(description.visuals) - count
-    found = Finding("ok", f"all meshes found: {count}" + (f", and {shapes} primitive shapes" if shapes else ""))
+    shapes = counted(len(description.visuals) - count, "primitive shape")
+    found = Finding("ok", f"all meshes found: {count}; {shapes}" if count else shapes)
     findings = [f for check in CHECKS for f in check(description, robot)]
     return RobotCheck(description, robot, (meshes or found, *written_limits(spec), *findings))
 

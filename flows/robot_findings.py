@@ -117,7 +117,7 @@ def _parts(description: Description, robot: Robot) -> list[Finding]:
     return [Finding("ok", counts)]
 
 
-HOW_TO_LABEL = "if that is wrong, label gripper_links in a TOML file: extends or file, see the catalogue's head"
+HOW_TO_LABEL = "if that is wrong, name gripper_links in a TOML entry of your own"
 
 
 def _rest(description: Description, robot: Robot) -> list[Finding]:
@@ -164,7 +164,7 @@ def _grippers(description: Description, robot: Robot) -> list[Finding]:
         pairs = [f"{factor * gripper.values[i]:.1f}{unit}: {1000 * gripper.openings[i]:.1f} mm" for i in rows]
         steps = np.diff(gripper.openings)
         low, high = float(gripper.openings.min()), float(gripper.openings.max())
-        text = f"gripper {name} opens {1000 * low:.0f} to {1000 * high:.0f} mm"
+        text = f"gripper {name} opens {round(1000 * low)} to {1000 * high:.0f} mm"
         text += " (from its labelled pads)" if description.labels.grippers else " (measured on its meshes)"
         state = "ok"
         if not ((steps >= -1e-9).all() or (steps <= 1e-9).all()):
