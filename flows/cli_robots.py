@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.terminal import print_table, table
+from flows.terminal import print_table, table, wrapped
 
 if TYPE_CHECKING:
     from flows.robot_check import RobotCheck
@@ -23,7 +23,7 @@ def robots_list() -> None:
 
     rows = table("name", "robot", "licence", "files")
     for name in list_robots():
-        rows.add_row(name, str(entries()[name].get("title", "")), _licence(name), _state(name))
+        rows.add_row(name, str(entries()[name].get("title", "")), licence_of(name), _state(name))
     print_table(rows)
 
 
@@ -67,9 +67,9 @@ def robots_check(
     check = check_robot(robot)
     _describe(robot, check)
     for finding in check.findings:
-        typer.echo(f"{finding.state:4} {finding.text}")
+        typer.echo(wrapped(finding.text, f"{finding.state:4} ", " " * 5))
         for line in finding.lines:
-            typer.echo(f"       {line}")
+            typer.echo(wrapped(line, " " * 7, " " * 9))
     if check.robot is not None and not no_sheet:
         typer.echo(f"sheet: {_draw(robot, check, sheet)}")
     if not check.passed:
@@ -92,7 +92,7 @@ def robots_fetch(
     if robot is not None and robot not in catalogue.entries():
         raise RobotError(f"unknown robot {robot!r}; see `urdfit robots list`")
     failed = []
-    for source in dict.fromkeys(s for name in names for s in catalogue.sources(name)):
+    for source in dict.fromkeys(s for name in names for s in catalogue.sources_of(name)):
         try:
             typer.echo(f"{source}: {sources.folder(source)}")
         except RobotError as error:
@@ -104,12 +104,13 @@ def robots_fetch(
         raise RobotError(f"{len(failed)} of the sources could not be fetched: {', '.join(failed)}")
 
 
-def _licence(name: str) -> str:
-    """Of a catalogue robot's description, else of the sources it is made from."""
+def licence_of(name: str) -> str:
+    """Of a catalogue robot's description and of the parts attached to it; its source's where it states none."""
     from urdf import catalogue, sources
 
-    own = str(catalogue.entries()[name].get("licence", ""))
-    return own or "; ".join(dict.fromkeys(sources.entries()[s]["licence"] for s in catalogue.sources(name)))
+    entry = catalogue.entries()[name]
+    own = str(entry.get("licence") or sources.entries()[entry["source"]]["licence"])
+    return "; ".join(dict.fromkeys([own, *(licence_of(part["robot"]) for part in entry.get("attach", []))]))
 
 
 def _state(name: str) -> str:
@@ -117,7 +118,7 @@ def _state(name: str) -> str:
     from urdf import catalogue, sources
 
     order = ("absent", "cached", "installed")
-    states = {sources.state(source) for source in catalogue.sources(name)}
+    states = {sources.state(source) for source in catalogue.sources_of(name)}
     return next((state for state in order if state in states), "installed")
 
 
@@ -126,15 +127,15 @@ def _origin(spec: str, description: Any) -> None:
     from urdf import catalogue, sources
 
     known = spec in catalogue.entries()
-    licence = description.labels.licence or (_licence(spec) if known else "")
-    typer.echo(f"licence: {licence or 'not stated'}")
-    for source in catalogue.sources(spec) if known else ():
+    licence = licence_of(spec) if known else description.labels.licence
+    typer.echo(wrapped(f"licence: {licence or 'not stated'}", rest="  "))
+    for source in catalogue.sources_of(spec) if known else ():
         facts = sources.entries()[source]
-        typer.echo(f"source: {describe_source(source, facts)} ({sources.state(source)})")
+        typer.echo(wrapped(f"source: {describe_source(source, facts)} ({sources.state(source)})", rest="  "))
     if not known:
         typer.echo(f"source: {spec}")
     if description.labels.notes:
-        typer.echo(f"notes: {description.labels.notes}")
+        typer.echo(wrapped(f"notes: {description.labels.notes}", rest="  "))
 
 
 def describe_source(name: str, facts: Any) -> str:
@@ -157,7 +158,7 @@ def _describe(spec: str, check: RobotCheck) -> None:
             joints.add_row(*row)
         print_table(joints)
         links = table("link", "part", "triangles", "display", "fit", "open edges")
-        for row in link_rows(robot, full_mesh(robot)):
+        for row in link_rows(robot, full_mesh(check.description, robot)):
             links.add_row(*row)
         print_table(links)
     _origin(spec, check.description)

@@ -18,6 +18,7 @@ from flows.robot_views import (
     base_mask,
     body_view,
     floor_height,
+    front,
     gripper_positions,
     gripper_views,
     random_poses,
@@ -47,6 +48,7 @@ def contact_sheet(robot: Robot, title: str = "", grippers: Sequence[GripperLabel
         grippers: the finger pads where they are known; a line is drawn between them.
     """
     floor = floor_height(robot)
+    azimuth = front(robot) + AZIMUTH
     panels: list[tuple[View, str]] = []
     close: list[tuple[View, str]] = []
     if robot.gripper is not None:
@@ -56,7 +58,7 @@ def contact_sheet(robot: Robot, title: str = "", grippers: Sequence[GripperLabel
         close = [(v, w) for v, w in zip(views, words)]
     count = COLUMNS * ROWS - len(close)
     for i, q in enumerate([robot.rest, *random_poses(robot, count - 1)]):
-        view = body_view(robot, q, PANEL, AZIMUTH, floor)
+        view = body_view(robot, q, PANEL, azimuth, floor)
         panels.append((view, f"random {i}" if i else "rest"))
     return _compose(robot, title, panels + close)
 
@@ -73,6 +75,12 @@ def write_sheet(path: Path, picture: np.ndarray) -> None:
 def _mark(view: View) -> np.ndarray:
     """The view's picture with its frames drawn on it."""
     image = view.image.copy()
+    for tips in view.frames:
+        uv = _pixels(view, tips)
+        depth = tips[1:] @ np.asarray(view.camera.T_cam_base)[2, :3]
+        for width, colors in ((5, [(255, 255, 255)] * 3), (2, AXES)):
+            for axis in np.argsort(-depth):  # far axes first
+                cv2.line(image, uv[0], uv[1 + axis], colors[axis], width, cv2.LINE_AA, SHIFT)
     if view.gap is not None:
         ends = _pixels(view, view.gap)
         for width, color in ((5, (255, 255, 255)), (2, INK)):
@@ -80,12 +88,6 @@ def _mark(view: View) -> np.ndarray:
         for end in ends:
             cv2.circle(image, end, 4 << SHIFT, (255, 255, 255), -1, cv2.LINE_AA, SHIFT)
             cv2.circle(image, end, int(2.6 * (1 << SHIFT)), INK, -1, cv2.LINE_AA, SHIFT)
-    for tips in view.frames:
-        uv = _pixels(view, tips)
-        depth = tips[1:] @ np.asarray(view.camera.T_cam_base)[2, :3]
-        for width, colors in ((5, [(255, 255, 255)] * 3), (2, AXES)):
-            for axis in np.argsort(-depth):  # far axes first
-                cv2.line(image, uv[0], uv[1 + axis], colors[axis], width, cv2.LINE_AA, SHIFT)
     return image
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from flows.robot_check import limit_flag
+from flows.robot_findings import limit_flag
 from flows.robot_views import base_mask
 from urdf import Robot
 from urdf.description import Description, Joint
+from urdf.meshes import MeshBuilder
 from urdf.robot import RobotMesh
 from urdf.tree import build_tree
 
 WIDTH = 100
-UNLIMITED = 1 << 30  # triangles
 INDENT, DEEPEST = 1, 24  # columns a level, and where indenting ends
 
 
@@ -104,9 +104,10 @@ def link_rows(robot: Robot, full: RobotMesh) -> list[tuple[str, ...]]:
     return [*rows, ("all", "", *(str(c.sum()) for c in counts), str(edges.sum()))]
 
 
-def full_mesh(robot: Robot) -> RobotMesh:
-    """All triangles of the description."""
-    return robot.with_mesh_faces(UNLIMITED).mesh
+def full_mesh(description: Description, robot: Robot) -> RobotMesh:
+    """All triangles of the description, as they are before any is left out."""
+    gripper = np.array([part == "gripper" for part in robot.link_parts])
+    return MeshBuilder(description.visuals, robot.link_names, gripper, robot.name).full()
 
 
 def open_edges(mesh: RobotMesh, links: int) -> np.ndarray:

@@ -17,11 +17,14 @@ from urdf.robot import PARTS, RobotMesh
 BASE_COLOR = (108, 122, 148)  # slate, beside the orange arm and the green gripper
 GROUND = (240, 241, 243)
 FOCAL = 2.6  # picture heights: a long lens, little perspective
-MARGIN = 0.07  # of the picture's smaller side, left free around the robot
+MARGIN = 0.06  # of the picture's smaller side, left free around the robot
+CAPTION = 24  # pixels at the bottom kept free for a line of text
 EXPOSURE = 0.80
+CONTRAST = 0.5  # of a link's own shades in its part's colour
 SHADOW = 0.75  # of its darkness
 BELOW = 0.05  # metres a random pose may reach below the floor
 TRIES = 200
+NEAR = 0.15  # metres from the base's axis within which a robot reaches nowhere
 AXIS = 0.11  # length of a frame's axes, of the robot's diagonal
 
 
@@ -110,7 +113,11 @@ def part_colors(robot: Robot, mesh: RobotMesh) -> np.ndarray:
     base = base_mask(robot)
     label = [2 if b else int(p == "gripper") for b, p in zip(base, robot.link_parts)]
     own = mesh.face_color @ np.array([0.3, 0.59, 0.11])
-    return np.clip(tints[np.array(label)[mesh.face_link]] * (0.62 + 0.5 * own[:, None]), 0, 1).astype(np.float32)
+    corners = mesh.vertices[mesh.faces]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    middle = np.bincount(mesh.face_link, area * own) / np.maximum(np.bincount(mesh.face_link, area), 1e-12)
+    tone = np.clip(1 + CONTRAST * (own - middle[mesh.face_link]), 0.7, 1.15)
+    return np.clip(tints[np.array(label)[mesh.face_link]] * tone[:, None], 0, 1).astype(np.float32)
 
 
 def orientation(towards: np.ndarray, up: np.ndarray) -> np.ndarray:
@@ -129,12 +136,13 @@ def framed(points: np.ndarray, R: np.ndarray, size: tuple[int, int]) -> Camera:
     center = (turned.min(0) + turned.max(0)) / 2
     radius = max(float(np.linalg.norm(turned - center, axis=1).max()), 1e-3)
     distance = radius * FOCAL * 2.2
-    space = np.array([width, height]) - 2 * MARGIN * min(size)
+    space = np.array([width, height - CAPTION]) - 2 * MARGIN * min(size)
+    middle = np.array([0.0, -CAPTION / 2])
     for _ in range(8):
         p = turned - center
         uv = p[:, :2] / (p[:, 2:] + distance) * focal
         low, high = uv.min(0), uv.max(0)
-        center[:2] += (low + high) / 2 * distance / focal
+        center[:2] += ((low + high) / 2 - middle) * distance / focal
         distance = max(distance * float(((high - low) / space).max()), radius * 1.5)
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = R, [*-center[:2], distance - center[2]]
@@ -175,8 +183,16 @@ def draw(
     return np.where(part[..., None] > 0, full, back * (1 - SHADOW * (1 - shade))).astype(np.uint8)
 
 
+def front(robot: Robot) -> float:
+    """Radians about z from the base's x axis to where the robot reaches at rest, in quarter turns."""
+    reach = robot.link_poses(robot.rest)[robot.ee_index, :2, 3]
+    if np.linalg.norm(reach) < NEAR:
+        return 0.0
+    return float(np.round(np.arctan2(reach[1], reach[0]) / (np.pi / 2)) * np.pi / 2)
+
+
 def body_view(robot: Robot, q: np.ndarray, size: tuple[int, int], azimuth: float, floor: float) -> View:
-    """The whole robot from `azimuth` radians to the left of its front, a little above."""
+    """The whole robot from `azimuth` radians about z from the base's x axis, a little above."""
     mesh = robot.display_mesh
     towards = np.array([np.cos(azimuth), np.sin(azimuth), 0.42])
     points = vertices(robot, mesh, q)

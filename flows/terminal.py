@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
+TEXT_WIDTH = 100  # columns of running text
 PIPE_WIDTH = 120  # columns where the output goes into a file
 
 
@@ -30,3 +31,12 @@ def print_table(filled: Table) -> None:
     console = Console()
     width = None if console.is_terminal else max(PIPE_WIDTH, shutil.get_terminal_size((PIPE_WIDTH, 40)).columns)
     Console(width=width).print(filled)
+
+
+def wrapped(text: str, first: str = "", rest: str = "") -> str:
+    """The text broken into lines of 100 columns between words; `first` and `rest` are put before the lines."""
+    import textwrap
+
+    return textwrap.fill(
+        text, TEXT_WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )

@@ -13,11 +13,12 @@ from pose.camera import Camera
 from pose.errors import FitError
 from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find
 from pose.kernel import coverage, make_model, see
+from pose.keyframes import choose, pyramids, scan
 from pose.settle import KNOWN, Shared, follow, polish, share
 from pose.smoothing import smooth
 from pose.solver import SHARED, Solution
-from pose.targets import MIN_SHARE, Targets, shrink
-from pose.tracking import COARSE, FINE, MIDDLE, PYRAMID, Frame, Near, Tracker
+from pose.targets import Targets, shrink
+from pose.tracking import FINE, MIDDLE, PYRAMID, Frame, Near, Tracker
 from pose.trajectory import Trajectory
 from pose.uncertainty import joint_scale, observable, prior_information
 from urdf import Robot
@@ -25,7 +26,6 @@ from urdf import Robot
 Progress = Callable[[str, int, int], None]
 UNKNOWNS = ("camera", "joints", "gripper", "focal")
 KEY_FRAMES = 8
-SCAN_WIDTH = 64
 SEARCH_FACES = 700
 START_SPREAD = 0.5  # rad: how far a given start may be from the truth
 FOLLOW_SPREAD = 0.25  # rad: how far joints may move from one frame to the next
@@ -93,7 +93,7 @@ def fit_video(
 
     rng = np.random.default_rng(seed)
     problem = _prepare(robot, masks, camera, q, q0, solve, times, fps)
-    thumbnails = _scan(problem.targets, say)
+    thumbnails = scan(problem.targets, say)
     seen = np.array([thumb is not None for thumb in thumbnails])
     if not seen.any():
         raise FitError("no frame's mask shows a robot (every mask is empty or only specks)")
@@ -105,7 +105,7 @@ def fit_video(
     warnings: list[str] = []
     alternatives: list[dict] = []
     camera_found = problem.camera
-    keys = _key_frames(thumbnails, KEY_FRAMES)
+    keys = choose(thumbnails, KEY_FRAMES)
     key = _keys(problem, keys, models, search_model, limits)
     solution: Solution | None = None
     if problem.camera_free or problem.focal_free or (problem.free.any() and problem.q is None):
@@ -186,37 +186,7 @@ def _prepare(robot, masks, camera, q, q0, solve, times, fps) -> Problem:
     return Problem(robot, targets, camera, camera_free, focal_free, q, free, solved, times, () if q0 is None else (0,))
 
 
-def _scan(targets: Targets, say: Progress) -> list[np.ndarray | None]:
-    """A thumbnail (C,h,w) uint8 of every frame that shows a robot."""
-    out: list[np.ndarray | None] = []
-    for t in range(len(targets)):
-        target = targets.read(t, SCAN_WIDTH)
-        out.append((target * 255).astype(np.uint8) if target.max(0).mean() > MIN_SHARE else None)
-        say("scan", t + 1, len(targets))
-    return out
-
-
-def _key_frames(thumbnails: list[np.ndarray | None], count: int) -> list[int]:
-    """Frames that differ most from each other (farthest-point sampling), in order of time."""
-    index = [t for t, thumb in enumerate(thumbnails) if thumb is not None]
-    if len(index) > 400:  # enough to choose from
-        index = [index[i] for i in np.linspace(0, len(index) - 1, 400).astype(int)]
-    flat = np.stack([cv2.blur(thumbnails[t][0], (5, 5)).ravel() for t in index]).astype(np.float32)  # type: ignore[index]
-    area = flat.sum(1)
-    chosen = [int(np.argsort(area)[len(area) // 2])]
-    distance = np.linalg.norm(flat - flat[chosen[0]], axis=1)
-    while len(chosen) < min(count, len(index)):
-        nearest = int(np.argmax(distance))
-        if distance[nearest] <= 0:
-            break
-        chosen.append(nearest)
-        distance = np.minimum(distance, np.linalg.norm(flat - flat[nearest], axis=1))
-    return sorted(index[i] for i in chosen)
-
-
 def _keys(problem: Problem, keys: list[int], models, search_model, limits) -> KeyFrames:
-    fine = [problem.targets.read(t, FINE.width) for t in keys]
-    targets = (*tuple([shrink(target, level) for target in fine] for level in (COARSE, MIDDLE)), fine)
     pose = np.eye(4) if problem.camera.T_cam_base is None else problem.camera.T_cam_base
     camera = replace(problem.camera, T_cam_base=pose)
     K = tuple(problem.targets.view(camera, level.width).K for level in PYRAMID)
@@ -224,8 +194,9 @@ def _keys(problem: Problem, keys: list[int], models, search_model, limits) -> Ke
     if problem.q is not None:
         q = np.where(np.isfinite(problem.q[keys]), problem.q[keys], problem.robot.rest)
     return KeyFrames(
-        models, search_model, problem.targets.channels, PYRAMID, targets, K, not problem.focal_free,
-        problem.camera.T_cam_base, problem.camera_free, q, problem.free, limits, problem.robot.rest,
+        models, search_model, problem.targets.channels, PYRAMID, pyramids(problem.targets, keys), K,
+        not problem.focal_free, problem.camera.T_cam_base, problem.camera_free, q, problem.free, limits,
+        problem.robot.rest,
     )  # fmt: skip
 
 

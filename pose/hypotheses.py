@@ -90,21 +90,25 @@ def find(
     if key.q is not None and not key.free.any():
         pool = _with_joints(key, rng, _part(report, 0, 1), guesses)
     else:
-        bases = _bases(key)
-        for i, base in enumerate(bases):
-            found = _without_joints(key, base, rng, _part(report, i, len(bases)), guesses)
+        starts = bases(key)
+        for i, base in enumerate(starts):
+            found = _without_joints(key, base, rng, _part(report, i, len(starts)), guesses)
             settled = _settled(found, pool, searches=i + 1)
             pool = sorted(pool + found, key=lambda h: -h.score)[:8]
             if settled:
                 break
     if not pool or pool[0].score < 0.2:
         raise FitError("no pose of this robot covers the masks: check that --robot names the robot in the video")
-    pool = sorted((_bundle(key, one, 1) for one in pool[:3]), key=lambda h: -h.score)
-    pool = _alternatives(key, pool)
-    report(9, 10)
-    solution = _solve(key, pool[0], len(key.levels) - 1, key.camera_unknowns, iterations=15, offsets=True)
+    solution, others = polish(key, pool[:3])
     report(10, 10)
-    return solution, pool[1:]
+    return solution, others
+
+
+def polish(key: KeyFrames, pool: list[Hypothesis]) -> tuple[Solution, list[Hypothesis]]:
+    """The best of some hypotheses and of what looks like it, on the finest level, and the others (best first)."""
+    pool = sorted((_bundle(key, one, 1) for one in pool), key=lambda h: -h.score)
+    pool = _alternatives(key, pool)
+    return _solve(key, pool[0], len(key.levels) - 1, key.camera_unknowns, iterations=15, offsets=True), pool[1:]
 
 
 def _part(report: Report, i: int, count: int) -> Callable[[float], None]:
@@ -169,7 +173,7 @@ def _with_joints(key: KeyFrames, rng, report: Callable[[float], None], guesses: 
     frames = len(key.q)
     if key.T_cam_base is not None:  # a start was given
         return [_bundle(key, Hypothesis(key.K[0], key.T_cam_base, key.q, np.zeros(frames)), 0)]
-    pool = _search(key, _bases(key)[0]).run(max(1500, guesses // frames), 12, rng)
+    pool = _search(key, bases(key)[0]).run(max(1500, guesses // frames), 12, rng)
     found = []
     for i in range(len(pool.q)):
         report(0.3 + 0.7 * i / len(pool.q))
@@ -179,25 +183,37 @@ def _with_joints(key: KeyFrames, rng, report: Callable[[float], None], guesses: 
 
 def _without_joints(key: KeyFrames, base: int, rng, report: Callable[[float], None], guesses: int) -> list[Hypothesis]:
     """Hypotheses for the whole clip that grow from a search on the key frame `base`."""
+    single = look_at(key, base, rng, guesses, 24, lambda share: report(0.3 + 0.3 * share))
+    found = []
+    for i, h in enumerate(single[:6]):
+        report(0.6 + 0.4 * i / 6)
+        found.append(extend(key, h, base, rng))
+    return sorted(found, key=lambda h: -h.score)
+
+
+def look_at(
+    key: KeyFrames, base: int, rng, guesses: int, keep: int, report: Callable[[float], None] = lambda share: None
+) -> list[Hypothesis]:
+    """Hypotheses for the key frame `base` alone, best first; their other frames have no joints yet."""
     frames = len(key.targets[0])
     start = np.tile(key.rest, (frames, 1)) if key.q is None else key.q.copy()
     search = _search(key, base)
     if key.q is not None:
         search = replace(search, rest=key.q[base])
-    pool: Guesses = search.run(guesses, 24, rng)
+    pool: Guesses = search.run(guesses, keep, rng)
     single = []
     for i in range(len(pool.q)):
-        report(0.3 + 0.3 * i / len(pool.q))
+        report(i / len(pool.q))
         h = Hypothesis(pool.K[i], pool.T[i], start.copy(), np.zeros(frames))
         h.q[base] = np.where(key.free, pool.q[i], start[base])
         s = _solve(key, h, 0, key.camera_unknowns, [base], iterations=25)
         single.append(_taken(key, h, s, 0, [base]))
-    single.sort(key=lambda h: -h.iou[base])
-    whole = []
-    for i, h in enumerate(single[:6]):
-        report(0.6 + 0.4 * i / 6)
-        whole.append(_bundle(key, _extend(key, h, base, rng), 0))
-    return sorted(whole, key=lambda h: -h.score)
+    return sorted(single, key=lambda h: -h.iou[base])
+
+
+def extend(key: KeyFrames, h: Hypothesis, base: int, rng) -> Hypothesis:
+    """A hypothesis for the frame `base` taken to all key frames, and all of it refined at the coarsest level."""
+    return _bundle(key, _extend(key, h, base, rng), 0)
 
 
 def _extend(key: KeyFrames, h: Hypothesis, base: int, rng) -> Hypothesis:
@@ -269,7 +285,7 @@ def _promising(key: KeyFrames, h: Hypothesis, axis: BaseAxis) -> list[float]:
     return [float(angles[i]) for i in order[:3] if costs[i] < 1.5 * costs[len(angles) // 2] + 50]
 
 
-def _bases(key: KeyFrames) -> list[int]:
+def bases(key: KeyFrames) -> list[int]:
     """Key frames to start searches from: those that show most of the robot, clear of the image border if possible."""
 
     def rank(f: int) -> tuple[int, float]:

@@ -17,13 +17,16 @@ BORDER = 1.0  # weight of keeping open borders in place
 TURN = 0.2  # a triangle's normal may not turn further than to this cosine
 
 
-def decimate(vertices: np.ndarray, faces: np.ndarray, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def decimate(
+    vertices: np.ndarray, faces: np.ndarray, target: int, weight: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Collapse edges until at most `target` triangles are left.
 
     Args:
         vertices: (V,3); the error is measured in their unit, squared and times area.
         faces: (F,3) indices; several disjoint meshes share the budget by need.
         target: triangles to keep.
+        weight: (F,) how much a triangle's place matters; its area if None.
 
     Returns:
         vertices (V,3) float64 with the kept ones moved, faces (F,3) int64 in the old numbering of vertices,
@@ -31,18 +34,30 @@ def decimate(vertices: np.ndarray, faces: np.ndarray, target: int) -> tuple[np.n
     """
     points = np.ascontiguousarray(vertices, np.float64).copy()
     triangles = np.ascontiguousarray(faces, np.int64).copy()
-    edges = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    owner = np.repeat(np.arange(len(triangles)), 3)
-    edges, first, count = np.unique(edges, axis=0, return_index=True, return_counts=True)
-    quadrics = _quadrics(points, triangles, edges, owner[first], count == 1)
+    corners = points[triangles]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
+    weight = area if weight is None else np.ascontiguousarray(weight, np.float64)
+    edges, owner = _edges(triangles, len(points))
+    importance = np.minimum(weight / np.maximum(area, 1e-12), 1.0)
+    quadrics = _quadrics(points, triangles, edges, owner, weight, importance)
     kept = np.ones(len(triangles), np.bool_)
     for cosine in (TURN, -2.0):  # the second round, seldom needed, lets triangles turn over
         if kept.sum() <= target:
             break
-        alive = triangles[kept]
-        edges = np.unique(np.sort(alive[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
+        edges, _ = _edges(triangles[kept], len(points))
         _collapse(points, triangles, edges, quadrics, kept, target, cosine)
     return points, triangles, kept
+
+
+def _edges(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Edges (E,2) of triangles, and for each the row of its triangle when it has only one, else -1."""
+    pairs = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    keys = pairs.min(axis=1) * count + pairs.max(axis=1)
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    first = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.zeros(0, np.int64)
+    single = np.diff(np.r_[first, len(keys)]) == 1
+    return np.column_stack(np.divmod(keys[first], count)), np.where(single, order[first] // 3, -1)
 
 
 # The loops below are written out in numbers, not small arrays: that compiles and runs much faster.
@@ -77,8 +92,8 @@ def _normal(points, i, j, k):
 
 
 @njit(cache=True)
-def _quadrics(points, faces, edges, owner, border):
-    """(V,10) quadric of every vertex."""
+def _quadrics(points, faces, edges, owner, weight, importance):
+    """(V,10) quadric of every vertex; edges with an owner are borders."""
     Q = np.zeros((points.shape[0], 10))
     for f in range(faces.shape[0]):
         i = faces[f, 0]
@@ -88,9 +103,9 @@ def _quadrics(points, faces, edges, owner, border):
             x, y, z = x / size, y / size, z / size
             d = -(x * points[i, 0] + y * points[i, 1] + z * points[i, 2])
             for k in range(3):
-                _plane(Q[faces[f, k]], x, y, z, d, size / 6)
+                _plane(Q[faces[f, k]], x, y, z, d, weight[f] / 3)
     for e in range(edges.shape[0]):
-        if not border[e]:
+        if owner[e] < 0:
             continue
         # a wall along the border, square to its triangle
         f, i, j = owner[e], edges[e, 0], edges[e, 1]
@@ -101,8 +116,9 @@ def _quadrics(points, faces, edges, owner, border):
         if size > 1e-15:
             x, y, z = x / size, y / size, z / size
             d = -(x * points[i, 0] + y * points[i, 1] + z * points[i, 2])
+            scale = BORDER * importance[f]
             for k in range(2):
-                _plane(Q[edges[e, k]], x, y, z, d, BORDER * (bx * bx + by * by + bz * bz) / 2)
+                _plane(Q[edges[e, k]], x, y, z, d, scale * (bx * bx + by * by + bz * bz) / 2)
     return Q
 
 

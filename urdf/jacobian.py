@@ -7,11 +7,13 @@ call these functions with it; `Robot.jacobian` and `Robot.point_jacobian` comput
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import torch
 
 from urdf.robot import KinematicTree
-from urdf.torch_kinematics import constants, screws
+from urdf.torch_kinematics import batch_last, constants, cross, screws
 
 
 def frame_jacobian(tree: KinematicTree, poses: torch.Tensor, link: int) -> torch.Tensor:
@@ -20,9 +22,10 @@ def frame_jacobian(tree: KinematicTree, poses: torch.Tensor, link: int) -> torch
     Rows 0-2 are the velocity of the frame's origin (m), rows 3-5 the angular velocity (rad), both in base axes:
     what pinocchio calls LOCAL_WORLD_ALIGNED.
     """
-    v, w = _twists(tree, poses, link)
-    origin = poses[..., link, None, :3, 3]
-    return torch.cat([v + torch.linalg.cross(w, origin.expand_as(w), dim=-1), w], -1).mT
+    flat = poses.reshape(-1, *poses.shape[-3:])
+    v, w = _twists(tree, flat, link)
+    v = v + cross(w, flat[:, link, :3, 3].mT[:, None])
+    return _batch_first(torch.cat([v, w]), poses)
 
 
 def point_jacobian(
@@ -45,25 +48,31 @@ def point_jacobian(
         raise ValueError(f"links have shape {tuple(rows.shape)}, points {tuple(x.shape)}; expected (P,) and (P,3)")
     if rows.device.type == "cpu" and len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < count:
         raise ValueError(f"links run from {int(rows.min())} to {int(rows.max())}; the robot has links 0 to {count - 1}")
-    T = poses.index_select(-3, rows)
-    x = (T[..., :3, :3] * x[:, None, :]).sum(-1) + T[..., :3, 3]  # in the base
-    v, w = (s.index_select(-3, rows) for s in _twists(tree, poses, None))
-    return (v + torch.linalg.cross(w, x[..., None, :].expand_as(w), dim=-1)).mT
+    flat = poses.reshape(-1, *poses.shape[-3:])
+    T = batch_last(flat.index_select(1, rows))
+    x = ((T[:, :3, :3] * x[:, None, :, None]).sum(2) + T[:, :3, 3])[:, :, None]  # (P,3,1,N) in the base
+    v, w = (s.unflatten(1, (count, -1)).index_select(1, rows) for s in _twists(tree, flat, None))
+    return _batch_first((v + cross(w, x.transpose(0, 1))).transpose(0, 1), poses)
 
 
 def _twists(tree: KinematicTree, poses: torch.Tensor, link: int | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """(v, w), each (...,n,3), of a link, or (...,L,n,3) of all: its points x move by v + w x x, per unit of q."""
+    """(v, w), each (3,n,N), of a link, or (3,L*n,N) of all: its points x move by v + w x x, per unit of q."""
     c = constants(tree, poses)
     columns = int(tree.q_index.max(initial=-1)) + 1
     movers = c.above_all if link is None else c.above[link]
-    place, shape = c.column[movers], [columns]
+    place, places = c.column[movers], columns
     if link is None:
-        place, shape = place + columns * c.above_rows, [len(tree.parent), columns]
+        place, places = place + columns * c.above_rows, columns * len(tree.parent)
 
-    def by_column(s: torch.Tensor) -> torch.Tensor:
-        moved = (s * c.multiplier[:, None]).index_select(-2, movers)
-        total = moved.new_zeros(*s.shape[:-2], int(np.prod(shape)), 3).index_add(-2, place, moved)
-        return total.unflatten(-2, shape)
+    def by_place(s: torch.Tensor) -> torch.Tensor:
+        moved = s.index_select(1, movers) * c.multiplier[movers, None]
+        return moved.new_zeros(3, places, len(poses)).index_add(1, place, moved)
 
-    v, w = screws(tree, poses)
-    return by_column(v), by_column(w)
+    v, w = screws(c, batch_last(poses.index_select(1, c.moving)))
+    return by_place(v), by_place(w)
+
+
+def _batch_first(J: torch.Tensor, poses: torch.Tensor) -> torch.Tensor:
+    """(...,A,B,C) for J (A,B,C,N) and poses (...,L,4,4) with N = prod(...)."""
+    rows = J.reshape(prod(J.shape[:-1]), J.shape[-1]).mT.contiguous()
+    return rows.reshape(*poses.shape[:-3], *J.shape[:-1])

@@ -12,6 +12,7 @@ import numpy as np
 import trimesh
 from trimesh.resolvers import Resolver
 
+from urdf import meshlimits
 from urdf.description import Visual
 from urdf.errors import RobotError
 from urdf.paths import MAX_MESH_BYTES
@@ -40,8 +41,14 @@ def load_mesh(path: Path, where: str) -> Surface:
     kind = path.suffix.lower().lstrip(".")
     if kind == "dae" and (b"<!DOCTYPE" in data or b"<!ENTITY" in data):
         raise RobotError(f"{where}: mesh {path} declares a document type or entities, which is not accepted")
+    if kind == "stl" and (soup := _binary_stl(data)) is not None:
+        return _checked(soup, path, where)
     try:
+        meshlimits.check(data, kind)
         scene: Any = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=_Beside(path), process=False)
+        used = (scene.geometry[scene.graph[node][1]] for node in scene.graph.nodes_geometry)
+        if sum(len(getattr(g, "faces", ())) for g in used) > meshlimits.MAX_TRIANGLES:
+            raise ValueError(f"more than {meshlimits.MAX_TRIANGLES} triangles")
         pieces: list[Any] = scene.dump(concatenate=False)
     except Exception as error:  # the readers raise anything on a broken file
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
@@ -52,12 +59,39 @@ def load_mesh(path: Path, where: str) -> Surface:
     vertices = np.concatenate([np.asarray(p.vertices, float) for p in pieces]) * _unit(scene)
     starts = np.cumsum([0] + [len(p.vertices) for p in pieces[:-1]])
     faces = np.concatenate([np.asarray(p.faces, np.int64) + start for p, start in zip(pieces, starts)])
-    if not np.isfinite(vertices).all():
-        raise RobotError(f"{where}: mesh {path} has vertices that are not finite")
     colors = [_color(p) for p in pieces]
     known = any(c is not None for c in colors)
     color = np.concatenate([np.full((len(p.faces), 3), GREY) if c is None else c for p, c in zip(pieces, colors)])
-    return Surface(vertices, faces, color.astype(np.float32), known)
+    return _checked(Surface(vertices, faces, color.astype(np.float32), known), path, where)
+
+
+def _checked(surface: Surface, path: Path, where: str) -> Surface:
+    faces, vertices = surface.faces, surface.vertices
+    if not len(faces):
+        raise RobotError(f"{where}: mesh {path} holds no triangle")
+    if len(faces) > meshlimits.MAX_TRIANGLES:
+        raise RobotError(
+            f"{where}: mesh {path} has {len(faces)} triangles; at most {meshlimits.MAX_TRIANGLES} are read"
+        )
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise RobotError(f"{where}: mesh {path} has triangles between vertices that do not exist")
+    if not np.isfinite(vertices).all() or np.abs(vertices).max() > 1e6:
+        raise RobotError(f"{where}: mesh {path} has vertices that are not finite")
+    return surface
+
+
+def _binary_stl(data: bytes) -> Surface | None:
+    """The triangles of a binary STL file: a count, and for each a normal, three corners and two spare bytes.
+
+    None when the size does not match the count: text, or broken.
+    """
+    count = int.from_bytes(data[80:84], "little")
+    if len(data) < 84 or len(data) != 84 + 50 * count:
+        return None
+    triangle = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("spare", "<u2")])
+    vertices = np.frombuffer(data, triangle, count, 84)["corners"].reshape(-1, 3).astype(float)
+    faces = np.arange(3 * count, dtype=np.int64).reshape(-1, 3)
+    return Surface(vertices, faces, np.full((count, 3), GREY, np.float32), False)
 
 
 def _unit(scene: Any) -> float:

@@ -46,6 +46,8 @@ def _compile(safe: SafeModel, source: str) -> tuple[Any, dict[int, tuple[str, np
     except ImportError:
         raise RobotError(f'{source}: MJCF files are read with MuJoCo; run: pip install "urdfit[mjcf]"') from None
     meshes = {}
+    warn = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda text: None)  # else it writes MUJOCO_LOG.TXT into the working directory
     try:
         spec = mujoco.MjSpec.from_string(safe.xml)
         placed = {mesh.name: mesh for mesh in spec.meshes}
@@ -61,6 +63,8 @@ def _compile(safe: SafeModel, source: str) -> tuple[Any, dict[int, tuple[str, np
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise RobotError(f"{source}: MuJoCo cannot read the model ({reason})") from None
+    finally:
+        mujoco.set_mju_user_warning(warn)
     found = {}
     for i in range(model.ngeom):
         name = meshes.get(model.geom(i).name)

@@ -40,6 +40,7 @@ KEPT: dict[str, set[str]] = {  # element: its attributes that matter here
     "material": {"name", "class", "rgba"},
     "fixed": {"name"},
 }
+WORDS = {"name", "class", "childclass", "type", "material", "mesh", "limited", "mocap"}  # the others are numbers
 COUPLINGS = {
     "joint": {"active", "joint1", "joint2", "polycoef"},
     "tendon": {"active", "tendon1", "tendon2", "polycoef"},
@@ -123,7 +124,7 @@ def read_safely(path: Path, source: str) -> SafeModel:
         if section.tag in ("default", "worldbody"):
             _copy(section, clean, classes, source)
     _meshes(root, clean, model, classes, source)
-    _materials(root, clean, model, settings.get("texturedir", settings.get("assetdir", "")), classes)
+    _materials(root, clean, model, settings, classes, source)
     _couplings(root, clean)
     _home(root, model)
     tendons = {e.get("tendon") for e in root.iterfind("actuator/*")}
@@ -186,6 +187,9 @@ def _copy(element: etree._Element, parent: etree._Element, classes: set, source:
         value = element.get(key)
         # models meant to be built into others name classes that only those have
         if value is not None and (key not in ("class", "childclass") or value in classes or element.tag == "default"):
+            if key not in WORDS and not _finite(value):
+                where = f"{source}: <{element.tag}> in line {element.sourceline}"
+                raise RobotError(f"{where}: {key} is {show(value)}; expected finite numbers below 1e9")
             made.set(key, value)
     for child in element:
         if child.tag in REFUSED:
@@ -197,6 +201,13 @@ def _copy(element: etree._Element, parent: etree._Element, classes: set, source:
             continue
         if child.tag in KEPT and not (element.tag == "default" and child.tag == "fixed"):
             _copy(child, made, classes, source)
+
+
+def _finite(text: str) -> bool:
+    try:
+        return all(abs(float(v)) < 1e9 for v in text.split())
+    except ValueError:
+        return False
 
 
 def _stem(element: etree._Element) -> str:
@@ -215,11 +226,14 @@ def _meshes(root: etree._Element, clean: etree._Element, model: SafeModel, class
         assets[-1].set("vertex", TETRAHEDRON)
 
 
-def _materials(root: etree._Element, clean: etree._Element, model: SafeModel, folder: str, classes: set) -> None:
+def _materials(
+    root: etree._Element, clean: etree._Element, model: SafeModel, settings: dict, classes: set, source: str
+) -> None:
+    folder = settings.get("texturedir", settings.get("assetdir", ""))
     assets = etree.SubElement(clean, "asset")
     textures = {_stem(e): e for e in root.iterfind("asset/texture")}
     for element in root.iterfind("asset/material"):
-        _copy(element, assets, classes, "")
+        _copy(element, assets, classes, source)
         layers = [e.get("texture") for e in element.iterfind("layer") if e.get("role") in ("rgb", "rgba")]
         texture = textures.get(next(iter(layers), element.get("texture")))
         if texture is not None and (color := _mean(texture, model, folder)) is not None:

@@ -12,7 +12,10 @@ from toy_urdf import link
 
 from urdf import Robot, RobotError, RobotMesh, load_robot
 from urdf.decimate import decimate
+from urdf.meshes import importance, merge, open_edges, reduce
+from urdf.meshfiles import load_mesh
 from urdf.paths import Finder
+from urdf.visibility import exposure
 
 Write = Callable[..., Path]
 
@@ -174,6 +177,118 @@ def test_decimation_takes_meshes_as_they_come() -> None:
     )
     points, _, kept = decimate(vertices, faces, 150)
     assert kept.sum() <= 150 and np.isfinite(points).all()
+
+
+def as_robot_mesh(*pieces: trimesh.Trimesh) -> RobotMesh:
+    """One piece a link."""
+    mesh = trimesh.util.concatenate(list(pieces))
+    link = np.repeat(np.arange(len(pieces), dtype=np.int32), [len(p.vertices) for p in pieces])
+    faces = np.asarray(mesh.faces, np.int32)
+    return RobotMesh(
+        np.asarray(mesh.vertices, np.float32), faces, link, link[faces[:, 0]], np.zeros((len(faces), 3), np.float32)
+    )
+
+
+def test_what_is_seen_from_outside() -> None:
+    box = trimesh.creation.box(extents=(0.2, 0.2, 0.2)).subdivide().subdivide()
+    inner = trimesh.creation.icosphere(subdivisions=2, radius=0.05)
+    both = trimesh.util.concatenate([box, inner])
+    seen, outline = exposure(np.asarray(both.vertices), np.asarray(both.faces))
+    count = len(box.faces)
+    assert (seen[:count] > 0).all() and (seen[count:] == 0).all() and (outline[count:] == 0).all()
+    assert seen.sum() == pytest.approx(box.area / 4, rel=0.03)  # Cauchy: a convex body's mean shadow
+    # the outline is where faces turn away: at the edges of the box
+    middle = np.sort(np.abs(box.triangles_center), axis=1)[:, 1] < 0.05
+    assert outline[:count][middle].sum() < 0.1 * outline.sum()
+
+
+def test_hidden_parts_get_no_triangles() -> None:
+    shell = trimesh.creation.icosphere(subdivisions=4, radius=0.1)
+    motor = trimesh.creation.torus(0.05, 0.02, major_sections=64, minor_sections=32)
+    whole = as_robot_mesh(trimesh.util.concatenate([shell, motor]))
+    reduced = reduce(whole, 600, np.zeros(1, bool))
+    radius = np.linalg.norm(reduced.vertices[reduced.faces].mean(axis=1), axis=1)
+    assert (radius < 0.085).mean() < 0.15
+    np.testing.assert_allclose(np.ptp(reduced.vertices, axis=0), 0.2, rtol=0.02)
+    assert importance(whole)[: len(shell.faces)].sum() > 20 * importance(whole)[len(shell.faces) :].sum()
+
+
+def test_cleaning() -> None:
+    box = as_robot_mesh(trimesh.creation.box(), trimesh.creation.box())
+    faces = np.concatenate([box.faces, box.faces[:3, ::-1], [[0, 0, 1], [2, 3, 2]]]).astype(np.int32)
+    link = box.vertex_link[faces[:, 0]]
+    spoiled = RobotMesh(
+        np.concatenate([box.vertices, [[9, 9, 9]]]).astype(np.float32), faces, np.append(box.vertex_link, 1), link,
+        np.zeros((len(faces), 3), np.float32),
+    )  # fmt: skip
+    clean = merge(spoiled, 1e-5)
+    assert len(clean.faces) == 24 and len(clean.vertices) == 16  # links are not welded to each other
+    check_consistent(clean, 2)
+    assert open_edges(clean) == {0: 0.0, 1: 0.0}
+    far = merge(RobotMesh(spoiled.vertices * 1e5, faces, spoiled.vertex_link, link, spoiled.face_color), 1e-5)
+    assert len(far.faces) == 24
+
+
+def test_open_edges() -> None:
+    whole = as_robot_mesh(trimesh.creation.box(), trimesh.creation.box())
+    one_less = RobotMesh(whole.vertices, whole.faces[1:], whole.vertex_link, whole.face_link[1:], whole.face_color[1:])
+    assert open_edges(one_less) == {0: pytest.approx(3 / 18), 1: 0.0}
+
+
+def scene_of(nodes: str) -> str:
+    """COLLADA text of one triangle, drawn through nodes."""
+    source = """<source id="s"><float_array id="f" count="9">0 0 0 1 0 0 0 1 0</float_array><technique_common>
+        <accessor source="#f" count="3" stride="3"><param name="X" type="float"/><param name="Y" type="float"/>
+        <param name="Z" type="float"/></accessor></technique_common></source>"""
+    return f"""<COLLADA xmlns="http://www.collada.org/2005/11/COLLADASchema" version="1.4.1"><asset/>
+        <library_geometries><geometry id="g"><mesh>{source}<vertices id="v"><input semantic="POSITION" source="#s"/>
+        </vertices><triangles count="1"><input semantic="VERTEX" source="#v" offset="0"/><p>0 1 2</p></triangles>
+        </mesh></geometry></library_geometries><library_nodes>{nodes}</library_nodes><library_visual_scenes>
+        <visual_scene id="vs"><node><instance_node url="#n0"/></node></visual_scene></library_visual_scenes>
+        <scene><instance_visual_scene url="#vs"/></scene></COLLADA>"""
+
+
+ONE = '<instance_geometry url="#g"/>'
+TEN_EACH = "".join(
+    f'<node id="n{i}">' + f'<instance_node url="#n{i + 1}"/>' * 10 + "</node>" for i in range(12)
+) + '<node id="n12"><instance_geometry url="#g"/></node>'  # fmt: skip
+CORNERS = "v 0 0 0\nv 1 0 0\nv 0 1 0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("claim.stl", bytes(80) + (4_000_000_000).to_bytes(4, "little") + bytes(50), "no triangle"),
+        ("none.stl", bytes(84), "no triangle"),
+        ("far.obj", CORNERS + "f 1 2 999999999999\n", "could not be read"),
+        ("below.obj", CORNERS + "f -1 -2 -300000\n", "could not be read"),
+        ("large.obj", CORNERS.replace("1", "1e300") + "f 1 2 3\n", "not finite"),
+        ("array.gltf", '{"accessors": [{"count": 4000000000}]}', "4000000000 elements"),
+        ("loop.gltf", '{"scenes": [{"nodes": [0]}], "nodes": [{"children": [0]}]}', "below itself"),
+        ("deep.gltf", "[" * 100_000, "could not be read"),
+        ("loop.dae", scene_of('<node id="n0"><instance_node url="#n0"/></node>'), "below itself"),
+        ("bomb.dae", scene_of(TEN_EACH), "times"),
+    ],
+)
+def test_hostile_mesh_files(tmp_path: Path, name: str, content: str | bytes, words: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(RobotError, match=words):
+        load_mesh(path, "test")
+
+
+def test_scenes_that_use_a_mesh_twice(tmp_path: Path) -> None:
+    path = tmp_path / "two.dae"
+    path.write_text(scene_of(f'<node id="n0">{ONE}<node><translate>0 0 1</translate>{ONE}</node></node>'))
+    assert len(load_mesh(path, "test").faces) == 2
+
+
+def test_binary_and_text_stl_are_the_same(tmp_path: Path) -> None:
+    mesh = trimesh.creation.icosphere(subdivisions=1)
+    mesh.export(tmp_path / "a.stl")
+    (tmp_path / "b.stl").write_text(str(mesh.export(file_type="stl_ascii")))
+    a, b = (load_mesh(tmp_path / f"{n}.stl", "test") for n in "ab")
+    np.testing.assert_allclose(a.vertices[a.faces], b.vertices[b.faces], atol=1e-6)
 
 
 def test_cache_round_trip(write: Write, cache: Path, box: Path) -> None:
