@@ -19,6 +19,8 @@ from scipy.spatial.transform import Rotation
 
 from benchmarks.clips import Clip, Noise, make_clip
 from pose import FitError, Trajectory, fit_video
+from pose.azimuth import base_axis
+from pose.kernel import make_model
 from urdf import Robot, load_robot
 
 ROBOTS = ("panda", "iiwa14", "ur5e_robotiq", "xarm7_gripper", "widowx250s", "viperx300s", "sawyer", "fanuc_lrmate200id")
@@ -46,6 +48,11 @@ def measure(robot: Robot, clip: Clip, fit: Trajectory) -> dict[str, float]:
     judged = fit.observable & np.isfinite(error)
     inside = (error <= 1.96 * fit.sigma)[:, arm][judged[:, arm]]
     a, b = np.linalg.inv(fit.camera.T_cam_base), np.linalg.inv(clip.camera.T_cam_base)
+    if not seen[0]:  # the camera is known up to the base's azimuth: compare it there
+        axis = base_axis(make_model(robot), np.ones(len(robot.rest), bool))
+        if axis is not None:
+            T, _ = axis.turn(fit.camera.T_cam_base, fit.q, float(np.nanmedian(fit.q[:, 0] - clip.q[:, 0])))
+            a = np.linalg.inv(T)
     worst = float(np.nan_to_num(typical[seen], nan=np.inf).max(initial=0.0))
     return {
         "ok": float(worst <= SUCCESS and seen.any()),

@@ -39,6 +39,7 @@ class Episode:
         camera: intrinsics and T_cam_base.
         camera_sigma: (6,) of T_cam_base: rotation xyz in radians, translation xyz in metres.
         focal_sigma: standard deviation of the focal length in pixels.
+        mask_offset: pixels by which the masks' outline lies outside the fitted robot's.
         solved: what the fit solved for: camera, joints, gripper, focal.
         alternatives: other solutions that explain the masks nearly as well, see `pose.Trajectory`.
         source: path, sha256, width, height, fps, frames of the video.
@@ -61,6 +62,7 @@ class Episode:
     camera: Camera
     camera_sigma: np.ndarray = field(default_factory=lambda: np.full(6, np.nan))
     focal_sigma: float = float("nan")
+    mask_offset: float = float("nan")
     solved: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     alternatives: tuple[dict[str, Any], ...] = ()
@@ -85,6 +87,7 @@ class Episode:
             "valid_fraction": float(valid.mean()) if len(self) else 0.0,
             "mean_iou": float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan"),
             "lowest_iou": float(np.nanmin(iou)) if np.isfinite(iou).any() else float("nan"),
+            "mask_offset_px": self.mask_offset,
             "observable_fraction": share,
             "median_sigma": {
                 n: float(np.median(s)) if (s := _finite(self.sigma[valid, i])).size else float("nan")
@@ -197,6 +200,7 @@ def load_episode(folder: str | Path) -> Episode:
             camera=Camera.from_dict(data["camera"], f"{folder}/episode.json"),
             camera_sigma=_numbers(data["camera_sigma"]["rotation_rad"] + data["camera_sigma"]["translation_m"]),
             focal_sigma=float(_numbers([data["camera_sigma"]["focal_px"]])[0]),
+            mask_offset=float(_numbers([data["quality"].get("mask_offset_px")])[0]),
             solved=tuple(data["solved"]),
             warnings=tuple(data["warnings"]),
             alternatives=tuple(data["alternatives"]),

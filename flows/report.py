@@ -113,6 +113,7 @@ def _camera_rows(episode: Episode) -> list[tuple[str, str]]:
             "Viewing direction",
             f"({look[0]:.3f}, {look[1]:.3f}, {look[2]:.3f})" + _plus_minus(np.rad2deg(sigma[:3].max()), "°", 2),
         ),
+        ("Masks", f"outline {episode.mask_offset:+.2f} px outside the robot's"),
         ("Solved for", ", ".join(episode.solved) or "nothing"),
     ]
     if any(camera.distortion):

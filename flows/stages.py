@@ -262,6 +262,7 @@ def actions_stage(job: Job, masks: Path, fit: Path, out: Path) -> None:
         camera=trajectory.camera,
         camera_sigma=trajectory.camera_sigma,
         focal_sigma=trajectory.focal_sigma,
+        mask_offset=trajectory.mask_offset,
         solved=trajectory.solved,
         warnings=trajectory.warnings,
         alternatives=trajectory.alternatives,

@@ -128,7 +128,8 @@ def fit_video(
     frames = follow(problem.targets, tracker, frames, camera_found, polished, problem.known, say)
     shared = share(problem.targets, tracker, frames, used, polished, free_camera, problem.known)
     lap("polish")
-    trajectory = _finish(problem, frames, camera_found, shared, limits)
+    offset = float(polished.view.offset[0]) * max(problem.targets.width, problem.targets.height) / 640
+    trajectory = _finish(problem, frames, camera_found, shared, limits, offset)
     lap("smooth")
     warnings += _warnings(problem, trajectory)
     return replace(trajectory, warnings=tuple(warnings), seconds=seconds, alternatives=tuple(alternatives))
@@ -280,7 +281,7 @@ def _usual(frames: list[Frame | None]) -> float:
     return float(np.median(values)) if values else 0.0
 
 
-def _finish(problem: Problem, frames, camera: Camera, shared: Shared, limits) -> Trajectory:
+def _finish(problem: Problem, frames, camera: Camera, shared: Shared, limits, offset: float) -> Trajectory:
     """Smooth the joints over time and state their errors."""
     robot, count, joints = problem.robot, len(frames), len(problem.robot.joint_names)
     q, iou = np.full((count, joints), np.nan), np.zeros(count)
@@ -318,7 +319,7 @@ def _finish(problem: Problem, frames, camera: Camera, shared: Shared, limits) ->
     deviations = np.sqrt(np.diag(shared.covariance).clip(0))
     return Trajectory(
         robot.joint_names, q, sigma, observable(sigma, limits) & valid[:, None], iou, valid, camera,
-        deviations[:6], camera.focal * float(deviations[6]), problem.solved,
+        deviations[:6], camera.focal * float(deviations[6]), offset, problem.solved,
     )  # fmt: skip
 
 

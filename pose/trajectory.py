@@ -24,6 +24,7 @@ class Trajectory:
         camera: intrinsics and T_cam_base.
         camera_sigma: (6,) rotation (rad) and translation (m) of the camera about the robot's middle; zeros when known.
         focal_sigma: pixels; 0 when known.
+        mask_offset: pixels by which the masks' outline lies outside the robot's, as settled by the whole clip.
         solved: which of camera, joints, gripper, focal were unknown.
         warnings: one line each.
         seconds: time per stage.
@@ -39,6 +40,7 @@ class Trajectory:
     camera: Camera
     camera_sigma: np.ndarray
     focal_sigma: float
+    mask_offset: float
     solved: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
