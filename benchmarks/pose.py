@@ -41,6 +41,8 @@ def measure(robot: Robot, clip: Clip, fit: Trajectory) -> dict[str, float]:
     arm = robot.arm_joints
     unit = np.minimum(1.0, (robot.upper - robot.lower) / 1.4)
     error = np.abs(fit.q - clip.q)
+    turning = np.isin(np.arange(len(unit)), robot.tree.q_index[robot.tree.kind == 1])
+    error[:, turning] = np.abs((error[:, turning] + np.pi) % (2 * np.pi) - np.pi)  # a full turn looks the same
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # frames without a robot are NaN
         typical = np.nanmedian(error / unit, axis=0)[arm]
