@@ -80,7 +80,7 @@ def parse_xml(data: bytes, source: str) -> etree._Element:
         RobotError: too large, not XML, or carrying a document type (entities could hide anything).
     """
     if len(data) > MAX_BYTES:
-        raise RobotError(f"{source}: {len(data) / 1e6:.0f} MB of XML; a description may have {MAX_BYTES // 10**6} MB")
+        raise RobotError(f"{source}: too much XML; a description may have {MAX_BYTES // 10**6} MB")
     if not data.strip():
         raise RobotError(f"{source}: the file is empty; expected a URDF or xacro description")
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data or b"\0" in data:
