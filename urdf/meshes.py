@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from urdf.meshfiles import Surface
 
 VERSION = 4  # part of the cache key: raise it when the meshes made here change
+MAX_TOTAL = 10_000_000  # triangles of a robot before decimation
 WELD = 1e-5  # metres; vertices closer than this are one
 HEAVY = 150_000  # triangles; larger meshes are first merged on a grid
 COARSE, FINE, FEW = 0.001, 0.0003, 10_000  # metres of its cells for budgets up to FEW and above; 1 mm is 0.4 pixels
@@ -84,7 +85,7 @@ class MeshBuilder:
     def full(self) -> RobotMesh:
         from urdf.meshfiles import load_mesh, primitive  # trimesh takes a second to import: only when needed
 
-        surfaces, links = [], []
+        surfaces, links, total = [], [], 0
         loaded: dict[Path, Surface] = {}
         for v in self.visuals:
             path = v.path
@@ -95,6 +96,9 @@ class MeshBuilder:
                 if path not in loaded:
                     loaded[path] = load_mesh(path, where)
                 surface, scale = loaded[path], np.array(v.size)
+            total += len(surface.faces)
+            if total > MAX_TOTAL:
+                raise RobotError(f"{self.source}: more than {MAX_TOTAL} triangles in all; use simpler meshes")
             surfaces.append(_placed(surface, v, scale))
             links.append(self.link_names.index(v.link))
         if not surfaces:
