@@ -41,6 +41,7 @@ class Episode:
         focal_sigma: standard deviation of the focal length in pixels.
         solved: what the fit solved for: camera, joints, gripper, focal.
         alternatives: other solutions that explain the masks nearly as well, see `pose.Trajectory`.
+        identification: the ranking of the robots where the robot was to be found out, see `flows.identification`.
         source: path, sha256, width, height, fps, frames of the video.
         settings, versions, seconds: what was asked for, with what software, and how long each stage took.
     """
@@ -64,6 +65,7 @@ class Episode:
     solved: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     alternatives: tuple[dict[str, Any], ...] = ()
+    identification: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -141,6 +143,7 @@ def episode_json(episode: Episode) -> dict[str, Any]:
         "quality": episode.quality,
         "warnings": list(episode.warnings),
         "alternatives": list(episode.alternatives),
+        "identification": episode.identification,
         "settings": episode.settings,
         "versions": episode.versions,
         "seconds": episode.seconds,
@@ -200,6 +203,7 @@ def load_episode(folder: str | Path) -> Episode:
             solved=tuple(data["solved"]),
             warnings=tuple(data["warnings"]),
             alternatives=tuple(data["alternatives"]),
+            identification=data.get("identification", {}),
             source=data["source"],
             settings=data["settings"],
             versions=data["versions"],
