@@ -292,7 +292,7 @@ def _visuals(link: etree._Element, palette: dict, source: str, find: Callable[[s
             raise RobotError(
                 f"{where}: unknown geometry <{str(shape.tag)[:40]}>; known are mesh, box, cylinder, sphere"
             )
-        if not size or (shape.tag != "mesh" and min(size) < 0):
+        if len(size) < (2 if shape.tag in ("cylinder", "capsule") else 1) or (shape.tag != "mesh" and min(size) < 0):
             raise RobotError(f"{where}: the {shape.tag} has no size")
         if 0.0 in size:  # some descriptions hide a link this way
             continue
