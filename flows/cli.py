@@ -27,7 +27,12 @@ VideoArg = Annotated[
 ]
 RobotOpt = Annotated[
     str,
-    typer.Option("--robot", "-r", metavar="R", help="A name (see `urdfit robots list`) or a URDF / xacro / MJCF / TOML file."),
+    typer.Option(
+        "--robot",
+        "-r",
+        metavar="R",
+        help="A name (see `urdfit robots list`), a URDF / xacro / MJCF / TOML file, or auto.",
+    ),
 ]
 OutOpt = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write; replaced as a whole.")]
 CameraOpt = Annotated[

@@ -10,6 +10,8 @@ import typer
 from flows.cli_robots import robots
 from flows.terminal import print_table, table
 
+RANKED = 4  # robots shown of a ranking
+
 evaluate = typer.Typer(help="Compare results with the truth.", no_args_is_help=True)
 
 
@@ -110,6 +112,12 @@ def show_episode(folder: Path) -> None:
         f"solved for {', '.join(episode.solved) or 'nothing'}"
     )
     typer.echo("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in episode.seconds.items()))
+    if episode.identification:
+        ranking = ", ".join(
+            f"{c['name']} {c['probability']:.0%} (IoU {c['iou']:.3f})"
+            for c in episode.identification["candidates"][:RANKED]
+        )
+        typer.echo(f"robot: {episode.robot}, found out of {ranking}, ...")
     for warning in episode.warnings:
         typer.echo(f"warning: {warning}")
 

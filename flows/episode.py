@@ -42,6 +42,7 @@ class Episode:
         mask_offset: pixels by which the masks' outline lies outside the fitted robot's.
         solved: what the fit solved for: camera, joints, gripper, focal.
         alternatives: other solutions that explain the masks nearly as well, see `pose.Trajectory`.
+        identification: the ranking of the robots where the robot was to be found out, see `flows.identification`.
         source: path, sha256, width, height, fps, frames of the video.
         settings, versions, seconds: what was asked for, with what software, and how long each stage took.
     """
@@ -66,6 +67,7 @@ class Episode:
     solved: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     alternatives: tuple[dict[str, Any], ...] = ()
+    identification: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -144,6 +146,7 @@ def episode_json(episode: Episode) -> dict[str, Any]:
         "quality": episode.quality,
         "warnings": list(episode.warnings),
         "alternatives": list(episode.alternatives),
+        "identification": episode.identification,
         "settings": episode.settings,
         "versions": episode.versions,
         "seconds": episode.seconds,
@@ -204,6 +207,7 @@ def load_episode(folder: str | Path) -> Episode:
             solved=tuple(data["solved"]),
             warnings=tuple(data["warnings"]),
             alternatives=tuple(data["alternatives"]),
+            identification=data.get("identification", {}),
             source=data["source"],
             settings=data["settings"],
             versions=data["versions"],

@@ -27,7 +27,7 @@ class Job:
 
     Attributes:
         video: a video file or a folder of images.
-        robot: catalogue name or path to a URDF / xacro; None for segmentation alone.
+        robot: catalogue name or path to a URDF / xacro; "auto": to be found out; None for segmentation alone.
         camera: content of a cam.json, or None when nothing is known of the camera.
         weights: name or path for `load_segmenter`; not used when `masks` is given.
         masks: folder of masks to use instead of the segmenter.
@@ -35,6 +35,7 @@ class Job:
         solve: what to solve for; None = everything that is not given.
         fps: frames a second of an image folder; None = 30.
         seed: of the random searches.
+        identification: content of identify.json once "auto" is found out.
     """
 
     video: str
@@ -46,10 +47,13 @@ class Job:
     solve: tuple[str, ...] | None = None
     fps: float | None = None
     seed: int = 0
+    identification: dict[str, Any] | None = None
 
     def settings(self) -> dict[str, Any]:
         """The settings as JSON values; the camera is left out where the episode states it anyway."""
         values = asdict(self)
+        if values.pop("identification") is not None:
+            values["robot"] = "auto"
         values["camera"] = None if self.camera is None else "given"
         values["T_cam_base"] = None if not self.camera or self.camera.get("T_cam_base") is None else "given"
         return values
@@ -100,7 +104,9 @@ def make_job(
         fps=fps,
         seed=seed,
     )
-    if job.robot is not None:
+    if job.robot == "auto" and job.joints is not None:
+        raise UsageError("--joints needs --robot by name: joint values belong to one robot")
+    if job.robot is not None and job.robot != "auto":
         loaded = robot_of(job.robot)
         if job.joints is not None:
             load_joints(job.joints, loaded)
@@ -115,9 +121,9 @@ def open_source(video: str | Path, fps: float | None = None) -> Any:
 
 
 def _robot_spec(robot: str | Path) -> str:
-    """Paths absolute, catalogue names as they are."""
+    """Paths absolute, catalogue names and "auto" as they are."""
     text = str(robot)
-    return os.path.abspath(text) if os.path.exists(text) else text
+    return os.path.abspath(text) if text != "auto" and os.path.exists(text) else text
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""The main job as a Prefect flow of four tasks, with retries and results kept across runs.
+"""The main job as a Prefect flow of four tasks (five with `--robot auto`), with retries and results kept across runs.
 
 Works offline on Prefect's embedded SQLite. A task's cache key is the hash of what its result depends on; its
 result is only the folder in the store where the files are, so that nothing large passes through Prefect.
@@ -64,6 +64,12 @@ def segment(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds: d
     return _work(stage, key, job, folders, seconds)
 
 
+@task(name="identify", **_OPTIONS)
+def identify(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds: dict[str, float]) -> str:
+    """Which robot it is."""
+    return _work(stage, key, job, folders, seconds)
+
+
 @task(name="fit", **_OPTIONS)
 def fit(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds: dict[str, float]) -> str:
     """Camera and joints from the masks."""
@@ -82,7 +88,7 @@ def report(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds: di
     return _work(stage, key, job, folders, seconds)
 
 
-TASKS = {"segment": segment, "fit": fit, "actions": actions, "report": report}
+TASKS = {"segment": segment, "identify": identify, "fit": fit, "actions": actions, "report": report}
 
 
 def _run_task(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds: dict[str, float]) -> Product:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from flows.episode import episode_json, load_episode
 from flows.errors import FlowError
 from flows.files import atomic_folder, make_folder, write_json
+from flows.identification import AUTO, identify_key, identify_stage, load_identification
 from flows.job import Job, make_job, robot_of
 from flows.stages import (
     actions_key,
@@ -41,7 +42,7 @@ def run_stage(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds:
     """Carry out one stage, or take its product from the store.
 
     Args:
-        stage: segment, fit, actions or report.
+        stage: segment, identify, fit, actions or report.
         key: hash of all its result depends on.
         folders: the folders of the stages before it.
         seconds: of the stages before it, for the report.
@@ -49,6 +50,7 @@ def run_stage(stage: str, key: str, job: Job, folders: tuple[str, ...], seconds:
     inputs = [Path(folder) for folder in folders]
     work: dict[str, Callable[[Path], None]] = {
         "segment": lambda out: segment_stage(job, out),
+        "identify": lambda out: identify_stage(job, inputs[0], out),
         "fit": lambda out: fit_stage(job, inputs[0], out),
         "actions": lambda out: actions_stage(job, inputs[0], inputs[1], out),
         "report": lambda out: report_stage(job, inputs[0], inputs[2], out, seconds),
@@ -80,7 +82,6 @@ def run_job(job: Job, out: str | Path, runner: Runner = run_stage, *, report: bo
     """
     out = check_out(out)
     assert job.robot is not None
-    robot = robot_of(job.robot)
     seconds: dict[str, float] = {}
 
     def run(stage: str, key: str, *before: Product) -> Product:
@@ -89,6 +90,10 @@ def run_job(job: Job, out: str | Path, runner: Runner = run_stage, *, report: bo
         return product
 
     masks = run("segment", segment_key(job))
+    if job.robot == AUTO:
+        found = load_identification(run("identify", identify_key(job, masks), masks).folder)
+        job = replace(job, robot=found["robot"], identification=found)
+    robot = robot_of(str(job.robot))
     fit = run("fit", fit_key(job, masks, robot), masks)
     actions = run("actions", actions_key(job, masks, fit, robot), masks, fit)
     products = [masks, actions]

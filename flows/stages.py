@@ -223,6 +223,7 @@ def actions_key(job: Job, masks: Product, fit: Product, robot: Robot) -> str:
             "fit": fit.digest,
             "robot": robot_hash(robot),
             "settings": job.settings(),
+            "identification": job.identification,
         }
     )
 
@@ -264,8 +265,9 @@ def actions_stage(job: Job, masks: Path, fit: Path, out: Path) -> None:
         focal_sigma=trajectory.focal_sigma,
         mask_offset=trajectory.mask_offset,
         solved=trajectory.solved,
-        warnings=trajectory.warnings,
+        warnings=(*(job.identification or {}).get("warnings", ()), *trajectory.warnings),
         alternatives=trajectory.alternatives,
+        identification=job.identification or {},
         source={
             "path": job.video,
             "sha256": video_hash(job.video),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from pose.branches import other_branches
 from pose.camera import Camera
 from pose.errors import FitError
 from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find
@@ -121,6 +122,11 @@ def fit_video(
         tracker = replace(tracker, trust=_trust(problem, tracker))
     anchors = {} if solution is None else {keys[i]: solution.q[i] for i in range(len(keys))}
     frames = _track(problem, tracker, anchors, seen, rng, say)
+    if problem.q is None:
+        unit = _liveliness(robot, limits)
+        frames = other_branches(
+            problem.targets, tracker, frames, robot.arm_joints, lambda q: Near(q, FOLLOW_SPREAD * unit), rng
+        )  # fmt: skip
     lap("track")
     free_camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
     polished, used = polish(problem.targets, tracker, frames, free_camera, problem.known)

@@ -106,7 +106,7 @@ def find(
 
 def polish(key: KeyFrames, pool: list[Hypothesis]) -> tuple[Solution, list[Hypothesis]]:
     """The best of some hypotheses and of what looks like it, on the finest level, and the others (best first)."""
-    pool = sorted((_bundle(key, one, 1) for one in pool), key=lambda h: -h.score)
+    pool = sorted((bundle(key, one, 1) for one in pool), key=lambda h: -h.score)
     pool = _alternatives(key, pool)
     return _solve(key, pool[0], len(key.levels) - 1, key.camera_unknowns, iterations=15, offsets=True), pool[1:]
 
@@ -157,7 +157,8 @@ def _taken(key: KeyFrames, h: Hypothesis, s: Solution, level: int, frames=None) 
     return Hypothesis(K, s.view.T_cam_base, q, iou)
 
 
-def _bundle(key: KeyFrames, h: Hypothesis, level: int, iterations: int = 20) -> Hypothesis:
+def bundle(key: KeyFrames, h: Hypothesis, level: int, iterations: int = 20) -> Hypothesis:
+    """The hypothesis after Levenberg-Marquardt on all frames and the camera together."""
     return _taken(key, h, _solve(key, h, level, key.camera_unknowns, iterations=iterations), level)
 
 
@@ -172,12 +173,12 @@ def _with_joints(key: KeyFrames, rng, report: Callable[[float], None], guesses: 
     assert key.q is not None
     frames = len(key.q)
     if key.T_cam_base is not None:  # a start was given
-        return [_bundle(key, Hypothesis(key.K[0], key.T_cam_base, key.q, np.zeros(frames)), 0)]
+        return [bundle(key, Hypothesis(key.K[0], key.T_cam_base, key.q, np.zeros(frames)), 0)]
     pool = _search(key, bases(key)[0]).run(max(1500, guesses // frames), 12, rng)
     found = []
     for i in range(len(pool.q)):
         report(0.3 + 0.7 * i / len(pool.q))
-        found.append(_bundle(key, Hypothesis(pool.K[i], pool.T[i], key.q, np.zeros(frames)), 0))
+        found.append(bundle(key, Hypothesis(pool.K[i], pool.T[i], key.q, np.zeros(frames)), 0))
     return sorted(found, key=lambda h: -h.score)
 
 
@@ -213,7 +214,7 @@ def look_at(
 
 def extend(key: KeyFrames, h: Hypothesis, base: int, rng) -> Hypothesis:
     """A hypothesis for the frame `base` taken to all key frames, and all of it refined at the coarsest level."""
-    return _bundle(key, _extend(key, h, base, rng), 0)
+    return bundle(key, _extend(key, h, base, rng), 0)
 
 
 def _extend(key: KeyFrames, h: Hypothesis, base: int, rng) -> Hypothesis:
@@ -252,14 +253,14 @@ def _alternatives(key: KeyFrames, pool: list[Hypothesis]) -> list[Hypothesis]:
     if axis is not None:
         for angle in _promising(key, best, axis):
             T, q = axis.turn(best.T, best.q, angle)
-            tried.append(_bundle(key, Hypothesis(best.K, T, np.clip(q, *key.limits), best.iou), 1))
+            tried.append(bundle(key, Hypothesis(best.K, T, np.clip(q, *key.limits), best.iou), 1))
     for k in turning[-1:]:
         for angle in (-np.pi, np.pi):
             q = best.q.copy()
             q[:, k] += angle
             inside = (q[:, k] >= key.limits[0][k]) & (q[:, k] <= key.limits[1][k])
             if inside.mean() > 0.7:
-                tried.append(_bundle(key, replace(best, q=np.clip(q, *key.limits)), 1))
+                tried.append(bundle(key, replace(best, q=np.clip(q, *key.limits)), 1))
     return sorted(tried, key=lambda h: -h.score)
 
 

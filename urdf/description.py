@@ -6,6 +6,7 @@ network. Source of the meaning of elements: the URDF XML specification, http://w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +18,11 @@ from urdf.errors import RobotError
 from urdf.labels import Labels
 
 MAX_BYTES = 20_000_000
-MAX_LINKS = 5_000
+MAX_LINKS, MAX_VISUALS = 1_000, 5_000
 JOINT_TYPES = ("fixed", "revolute", "continuous", "prismatic")
 TURNS = 4 * np.pi + 0.1  # a revolute joint that may turn further than this counts as endless
 REACH = 10.0  # metres; stands for a prismatic joint without limits
+FAR = 1e3  # limits beyond this are none
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def parse_xml(data: bytes, source: str) -> etree._Element:
         RobotError: too large, not XML, or carrying a document type (entities could hide anything).
     """
     if len(data) > MAX_BYTES:
-        raise RobotError(f"{source}: {len(data) / 1e6:.0f} MB of XML; a description may have {MAX_BYTES // 10**6} MB")
+        raise RobotError(f"{source}: too much XML; a description may have {MAX_BYTES // 10**6} MB")
     if not data.strip():
         raise RobotError(f"{source}: the file is empty; expected a URDF or xacro description")
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data or b"\0" in data:
@@ -124,11 +126,12 @@ def parse_description(data: bytes, source: str, find: Callable[[str, str], Path 
     links = tuple(_name(e, "link", source) for e in root.findall("link"))
     if not links:
         raise RobotError(f"{source}: the description has no <link>")
-    if len(links) > MAX_LINKS:
-        raise RobotError(f"{source}: {len(links)} links; at most {MAX_LINKS} are accepted")
+    for what, most in (("link", MAX_LINKS), ("joint", MAX_LINKS), ("link/visual", MAX_VISUALS)):
+        if (count := len(root.findall(what))) > most:
+            raise RobotError(f"{source}: {count} {what.split('/')[-1]}s; at most {most} are accepted")
     joints = tuple(_joint(e, source) for e in root.findall("joint"))
     for kind, names in (("link", links), ("joint", tuple(j.name for j in joints))):
-        double = {n for n in names if names.count(n) > 1} if len(set(names)) < len(names) else set()
+        double = [name for name, count in Counter(names).items() if count > 1]
         if double:
             raise RobotError(f"{source}: two {kind}s are called {show(min(double))}; names must be unique")
     palette = {e.get("name"): c for e in root.iter("material") if (c := _color(e, source)) is not None}
@@ -241,9 +244,12 @@ def _limits(limit: etree._Element | None, kind: str, where: str) -> tuple[str, f
     if lower > upper:
         raise RobotError(f"{where}: the lower limit {lower:g} is above the upper limit {upper:g}")
     if kind == "prismatic":
-        return kind, float(np.clip(lower, -REACH, REACH)), float(np.clip(upper, -REACH, REACH))
-    if upper - lower > TURNS:
+        lower, upper = (float(np.copysign(REACH, v)) if abs(v) > FAR else v for v in (lower, upper))
+        return kind, lower, upper
+    if np.isinf(lower) or np.isinf(upper) or upper - lower > TURNS:
         return "continuous", -float(np.pi), float(np.pi)
+    if max(abs(lower), abs(upper)) > FAR:
+        raise RobotError(f"{where}: limits of {lower:g} and {upper:g}; expected radians")
     return "revolute", lower, upper
 
 
@@ -286,7 +292,7 @@ def _visuals(link: etree._Element, palette: dict, source: str, find: Callable[[s
             raise RobotError(
                 f"{where}: unknown geometry <{str(shape.tag)[:40]}>; known are mesh, box, cylinder, sphere"
             )
-        if not size or (shape.tag != "mesh" and min(size) < 0):
+        if len(size) < (2 if shape.tag in ("cylinder", "capsule") else 1) or (shape.tag != "mesh" and min(size) < 0):
             raise RobotError(f"{where}: the {shape.tag} has no size")
         if 0.0 in size:  # some descriptions hide a link this way
             continue

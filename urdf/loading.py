@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from urdf import catalogue, parts, sources
-from urdf.description import Description, Joint, parse_description, parse_xml, show
+from urdf.description import MAX_BYTES, Description, Joint, parse_description, parse_xml, show
 from urdf.errors import RobotError
 from urdf.gripper import infer_gripper, measure_gripper
 from urdf.meshes import MeshBuilder
@@ -78,7 +78,8 @@ def read_description(
     text = str(spec)
     known = catalogue.entries()
     given = {name: Path(folder) for name, folder in (packages or {}).items()}
-    if isinstance(spec, str) and text in known:
+    trusted = isinstance(spec, str) and text in known
+    if trusted:
         entry, source = known[text], f"robot {text!r}"
         folder = sources.folder(entry["source"])
         path = folder / entry["file"]
@@ -97,9 +98,8 @@ def read_description(
     inside = {name: folder / place for name, place in entry.get("packages", {}).items()}
     finder = Finder(path.parent, {**inside, **given})
     resolve = _renaming((find or _finding)(finder), entry.get("meshes", {}))
-    description = check(
-        _read(path, finder, resolve, {**entry.get("arguments", {}), **(arguments or {})}, source), source
-    )
+    values = {**entry.get("arguments", {}), **(arguments or {})}
+    description = check(_read(path, finder, resolve, values, source, trusted), source)
     if not entry:
         return description
     description = replace(description, name=text if text in known else description.name)
@@ -131,9 +131,12 @@ def _unknown(text: str, path: Path) -> str:
     return f"unknown robot {show(text)}{hint}; known are {known}, or give the path of a URDF, xacro or MJCF file"
 
 
-def _read(path: Path, finder: Finder, find: Find, arguments: Mapping[str, str], source: str) -> Description:
+def _read(
+    path: Path, finder: Finder, find: Find, arguments: Mapping[str, str], source: str, trusted: bool
+) -> Description:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise RobotError(f"{source}: cannot be read ({error.strerror})") from None
     root = parse_xml(data, source)  # refuses hostile text before xacro sees it
@@ -142,7 +145,7 @@ def _read(path: Path, finder: Finder, find: Find, arguments: Mapping[str, str], 
 
         return read_mjcf(path, source)
     if b"xacro:" in data or path.suffix == ".xacro":  # some xacro files end in .urdf
-        data = expand(path, finder, arguments, source)
+        data = expand(path, finder, arguments, source, trusted=trusted)
     return parse_description(data, source, find)
 
 

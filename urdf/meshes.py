@@ -20,13 +20,14 @@ from urdf.visibility import exposure
 if TYPE_CHECKING:
     from urdf.meshfiles import Surface
 
-VERSION = 4  # part of the cache key: raise it when the meshes made here change
+VERSION = 5  # part of the cache key: raise it when the meshes made here change
+MAX_TOTAL = 10_000_000  # triangles of a robot before decimation
 WELD = 1e-5  # metres; vertices closer than this are one
 HEAVY = 150_000  # triangles; larger meshes are first merged on a grid
 COARSE, FINE, FEW = 0.001, 0.0003, 10_000  # metres of its cells for budgets up to FEW and above; 1 mm is 0.4 pixels
 HASH = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 SHOWN, HIDDEN = 0.5, 0.02  # weight of what is seen, and of what is not, beside the outline's
-GRIPPER_DETAIL = 1.4  # the gripper is small: it is decimated as if it were larger by this factor
+GRIPPER_DETAIL = 2.0  # grippers are small and looked at closely: decimated as if larger by this factor
 
 
 class MeshBuilder:
@@ -84,7 +85,7 @@ class MeshBuilder:
     def full(self) -> RobotMesh:
         from urdf.meshfiles import load_mesh, primitive  # trimesh takes a second to import: only when needed
 
-        surfaces, links = [], []
+        surfaces, links, total = [], [], 0
         loaded: dict[Path, Surface] = {}
         for v in self.visuals:
             path = v.path
@@ -95,6 +96,9 @@ class MeshBuilder:
                 if path not in loaded:
                     loaded[path] = load_mesh(path, where)
                 surface, scale = loaded[path], np.array(v.size)
+            total += len(surface.faces)
+            if total > MAX_TOTAL:
+                raise RobotError(f"{self.source}: more than {MAX_TOTAL} triangles in all; use simpler meshes")
             surfaces.append(_placed(surface, v, scale))
             links.append(self.link_names.index(v.link))
         if not surfaces:

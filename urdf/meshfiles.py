@@ -128,7 +128,8 @@ class _Beside(Resolver):
 
     def get(self, name: str) -> bytes:
         path = Path(os.path.normpath(self.folder / name.strip()))
-        if not path.is_relative_to(self.folder) or path.stat().st_size > MAX_MESH_BYTES:
+        # pipes and devices would never end
+        if not path.is_relative_to(self.folder) or not path.is_file() or path.stat().st_size > MAX_MESH_BYTES:
             raise FileNotFoundError(name)
         return path.read_bytes()
 

@@ -48,7 +48,7 @@ class Finder:
         for folder in self.ancestors():
             if folder.name == name:
                 return folder
-            if (folder / name).is_dir():
+            if os.path.isdir(folder / name):  # unlike Path.is_dir, False for names that are too long
                 return folder / name
         return None
 

@@ -11,6 +11,8 @@ from urdf.description import Description, Joint, show, transform
 from urdf.errors import RobotError
 from urdf.robot import FIXED, PRISMATIC, REVOLUTE, KinematicTree
 
+MAX_CHAIN = 100  # joints that mimic one another in a row
+
 
 def check(description: Description, source: str) -> Description:
     """The description with mimic chains flattened to independent joints.
@@ -65,17 +67,18 @@ def _flatten(joint: Joint, by_name: dict[str, Joint], source: str) -> Joint:
     if joint.mimic is None or joint.kind == "fixed":
         return replace(joint, mimic=None)
     multiplier, offset, seen = 1.0, 0.0, {joint.name}
-    leader = joint
+    leader, where = joint, f"{source}: joint {show(joint.name)} mimics"
     while leader.mimic is not None:
         name, m, o = leader.mimic
-        where = f"{source}: joint {show(joint.name)} mimics {show(name)}"
         if name not in by_name:
-            raise RobotError(f"{where}, which does not exist")
+            raise RobotError(f"{where} {show(name)}, which does not exist")
         if name in seen:
-            raise RobotError(f"{where}, which leads back to itself")
+            raise RobotError(f"{where} {show(name)}, which leads back to itself")
         if by_name[name].kind == "fixed":
-            raise RobotError(f"{where}, which is fixed; it must name a joint that moves")
+            raise RobotError(f"{where} {show(name)}, which is fixed; it must name a joint that moves")
         multiplier, offset = multiplier * m, multiplier * o + offset
+        if len(seen) > MAX_CHAIN or not max(abs(multiplier), abs(offset)) < 1e6:
+            raise RobotError(f"{where} {show(name)} through {len(seen)} others; the chain is too long or multiplies up")
         seen.add(name)
         leader = by_name[name]
     return replace(joint, mimic=(leader.name, multiplier, offset))

@@ -108,7 +108,7 @@ def test_wrong_number_of_joints_is_refused(panda: Robot) -> None:
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), links=st.integers(1, 14))
 def test_random_trees_equal_pinocchio(seed: int, links: int) -> None:
-    """All joint types, mimic chains with offsets, endless joints, branches."""
+    """All joint types and axes, mimic chains with offsets and backwards, endless joints, branches."""
     robot = random_robot(seed, links)
     rng = np.random.default_rng(seed)
     q = np.stack([robot.random_configuration(rng) for _ in range(4)])
