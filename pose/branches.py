@@ -17,7 +17,8 @@ from pose.solver import evaluate, parallel
 from pose.targets import Targets, shrink
 from pose.tracking import FINE, Frame, Near, Tracker
 
-LOOKED_AT = 6  # frames in which other branches are looked for
+LOOKED_AT = 7  # frames in which other branches are looked for
+WORST = 3  # of them those that are explained worst
 FOLLOWED = 4  # of them, at most, through the clip
 APART = 0.2  # radians: a branch differs by this in some joint
 WORSE = 15.0  # cost by which a frame of another branch may be worse than the known one
@@ -36,30 +37,71 @@ def other_branches(
         arm: columns of the arm's joints, base to wrist.
         near: where the next frame is expected, from this one's joints.
     """
-    wrist = np.zeros(len(tracker.free), bool)
-    wrist[arm[-LAST:]] = True
-    searcher = replace(tracker, free=tracker.free & wrist)
     index = [t for t, frame in enumerate(frames) if frame is not None]
-    if not searcher.free.any() or len(index) < 3:
+    if len(index) < 3:
         return frames
-    looked = [index[i] for i in np.unique(np.linspace(0, len(index) - 1, LOOKED_AT + 2).round().astype(int)[1:-1])]
-    starts: list[tuple[float, int, np.ndarray]] = []
-    for t in looked:
-        q = _joints(frames, t)
-        target = shrink(targets.read(t, FINE.width), tracker.levels[1])
-        known = _cost(tracker, q, target)
-        for start in searcher.search(q, targets.read(t, FINE.width), rng, 0.8):
-            other, _ = tracker.refine(start, [target] * 2, 1, 2)
-            cost = _cost(tracker, other, target)
-            if np.abs(other - q)[arm].max() > APART and cost < known + WORSE:
-                starts.append((cost - known, t, other))
-    starts.sort(key=lambda one: one[0])
-    best, total = frames, _total(targets, tracker, frames, looked)
-    tried = 0
-    for _, t, q in starts:
+    for group in _groups(tracker, arm):
+        searcher = replace(tracker, free=tracker.free & group)
+        if not searcher.free.any():
+            continue
+        costs = [frames[t].cost for t in index]  # type: ignore[union-attr]
+        spread = [index[i] for i in np.linspace(0, len(index) - 1, LOOKED_AT - WORST + 2).round().astype(int)[1:-1]]
+        looked = sorted({*spread, *(index[i] for i in np.argsort(costs)[-WORST:])})
+        starts: list[tuple[float, int, np.ndarray]] = []
+        for t in looked:
+            starts += _starts(targets, tracker, searcher, frames, t, rng)
+        frames = _adopt(targets, tracker, frames, index, looked, starts, near)
+    return frames
+
+
+def _groups(tracker: Tracker, arm: np.ndarray) -> list[np.ndarray]:
+    """(n,) bool of the last joints of every chain of the arm: its wrist, its other wrist, its head."""
+    model = tracker.models[0]
+    columns = set(arm.tolist())
+    above: dict[int, list[int]] = {}  # column to the columns from it up to the base
+    for link in range(len(model.parent)):
+        column = int(model.q_index[link])
+        if column in columns and column not in above:
+            chain, up = [column], int(model.parent[link])
+            while up >= 0:
+                if (over := int(model.q_index[up])) in columns and over not in chain:
+                    chain.append(over)
+                up = int(model.parent[up])
+            above[column] = chain
+    inner = {c for chain in above.values() for c in chain[1:]}
+    groups = []
+    for column in sorted(above.keys() - inner):
+        group = np.zeros(len(tracker.free), bool)
+        group[above[column][:LAST]] = True
+        groups.append(group)
+    return groups
+
+
+def _starts(
+    targets: Targets, tracker: Tracker, searcher: Tracker, frames: list[Frame | None], t: int, rng: np.random.Generator
+) -> list[tuple[float, int, np.ndarray]]:
+    """Up to two other ways to explain a frame about as well: (rise of its cost, frame, joints)."""
+    q, target = _joints(frames, t), _middle(targets, tracker, t)
+    known = tracker.cost(q, target)
+    found = []
+    for start in searcher.search(q, targets.read(t, FINE.width), rng, 0.8):
+        other, _ = tracker.refine(start, [target] * 2, 1, 2)
+        cost = tracker.cost(other, target)
+        if np.abs(other - q)[searcher.free].max() > APART and cost < known + WORSE:
+            found.append((cost - known, t, other))
+    return sorted(found, key=lambda one: one[0])[:2]
+
+
+def _adopt(
+    targets: Targets, tracker: Tracker, frames: list[Frame | None], index: list[int], looked: list[int],
+    starts: list[tuple[float, int, np.ndarray]], near: Callable[[np.ndarray], Near],
+) -> list[Frame | None]:  # fmt: skip
+    """The frames, or another branch followed from the most promising starts, whichever explains the clip better."""
+    best, total, tried = frames, _total(targets, tracker, frames, looked), 0
+    for _, t, q in sorted(starts, key=lambda one: one[0]):
         if tried == FOLLOWED:
             break
-        if np.abs(_joints(best, t) - q)[arm].max() < APART:  # where an adopted branch goes anyway
+        if np.abs(_joints(best, t) - q).max() < APART:  # where an adopted branch goes anyway
             continue
         tried += 1
         followed = _follow(targets, tracker, index, t, q, near, len(frames))
@@ -69,15 +111,14 @@ def other_branches(
     return best
 
 
+def _middle(targets: Targets, tracker: Tracker, t: int) -> np.ndarray:
+    return shrink(targets.read(t, FINE.width), tracker.levels[1])
+
+
 def _joints(frames: list[Frame | None], t: int) -> np.ndarray:
     frame = frames[t]
     assert frame is not None
     return frame.q
-
-
-def _cost(tracker: Tracker, q: np.ndarray, target: np.ndarray) -> float:
-    at = tracker.models[1], q, tracker.views[1], target, tracker.channels, tracker.levels[1]
-    return evaluate(*at, None, tracker.trust[1]).cost
 
 
 def _follow(
@@ -89,11 +130,11 @@ def _follow(
     for order in (index[index.index(start) :], index[: index.index(start)][::-1]):
         before = [q]
         for t in order:
-            target = shrink(targets.read(t, FINE.width), tracker.levels[1])
+            target = _middle(targets, tracker, t)
             ahead = [2 * before[0] - before[1]] if len(before) > 1 else []
             first = max([before[0], *ahead], key=lambda one: tracker.overlap(one, target))
             at, overlap = tracker.refine(np.clip(first, *tracker.limits), [target] * 2, 1, 2, near(before[0]))
-            out[t] = Frame(at, overlap)
+            out[t] = Frame(at, overlap, tracker.cost(at, target))
             before = [at, before[0]]
     return out
 

@@ -28,6 +28,7 @@ Progress = Callable[[str, int, int], None]
 UNKNOWNS = ("camera", "joints", "gripper", "focal")
 KEY_FRAMES = 8
 SEARCH_FACES = 700
+DEAR = 1.6  # times the usual cost: a frame is searched again
 START_SPREAD = 0.5  # rad: how far a given start may be from the truth
 FOLLOW_SPREAD = 0.25  # rad: how far joints may move from one frame to the next
 
@@ -246,7 +247,7 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
         starts = [q for q in (own, *previous, anchor) if q is not None]
         if t in problem.known or not problem.free.any():
             assert own is not None
-            frames[t] = Frame(own, tracker.overlap(own, shrink(target, MIDDLE)))
+            frames[t] = _looked_at(tracker, own, target)
             return own
         if not starts:
             starts = tracker.search(tracker.rest, target, rng, 0.8)
@@ -254,14 +255,14 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
         near = Near(previous[0], FOLLOW_SPREAD * unit) if previous else None
         if own is not None:
             near = Near(own, START_SPREAD * unit)
-        usual = _usual(frames)
+        usual, price = _usual(frames)
         q, overlap = tracker.fit(starts, target, near, 0.97 * usual if usual and anchor is None else 1.0)
-        if overlap < 0.95 * usual or not usual:
+        if overlap < 0.95 * usual or not usual or tracker.cost(q, shrink(target, MIDDLE)) > DEAR * price:
             again = tracker.search(q, target, rng, 0.3) + tracker.search(starts[0], target, rng, 0.4)
             other, value = tracker.fit(again, target, near)
             if value > overlap:
                 q = other
-        frames[t] = Frame(q, tracker.overlap(q, shrink(target, MIDDLE)))
+        frames[t] = _looked_at(tracker, q, target)
         return q
 
     def sweep(order: range, previous: list[np.ndarray]) -> None:
@@ -282,9 +283,17 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
     return frames
 
 
-def _usual(frames: list[Frame | None]) -> float:
-    values = [f.iou for f in frames if f is not None]
-    return float(np.median(values)) if values else 0.0
+def _looked_at(tracker: Tracker, q: np.ndarray, target: np.ndarray) -> Frame:
+    small = shrink(target, MIDDLE)
+    return Frame(q, tracker.overlap(q, small), tracker.cost(q, small))
+
+
+def _usual(frames: list[Frame | None]) -> tuple[float, float]:
+    """Median IoU and cost of the frames so far; zeros when there are none."""
+    known = [f for f in frames if f is not None]
+    if not known:
+        return 0.0, 0.0
+    return float(np.median([f.iou for f in known])), float(np.median([f.cost for f in known]))
 
 
 def _finish(problem: Problem, frames, camera: Camera, shared: Shared, limits, offset: float) -> Trajectory:

@@ -117,7 +117,7 @@ def evaluate(
     covered = coverage(face_id, model.face_part, channels, scale)
     overlap = iou(covered, target)
     difference = covered - target
-    grown = outline(target) if pivot is not None or view.offset.any() else None
+    grown = outline(target)
     if view.offset.any():
         difference += (view.unit * view.offset[: len(target)]).astype(np.float32)[:, None, None] * grown
     if trust is not None:
@@ -145,7 +145,6 @@ def evaluate(
         J *= trust[rows, columns, None, None]
         pull *= trust[..., None]
     g = weight * np.einsum("ncp,nc->p", J, pull[rows, columns])
-    assert grown is not None
     g[CAMERA_PARAMETERS : CAMERA_PARAMETERS + len(target)] = weight * view.unit * np.einsum("chw,hwc->c", grown, pull)
     # ... and where a boundary is longer than the blur is wide, the product of two blurred boundaries is a constant.
     if exact:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pose.solver import CORRELATION, Level
 
-OBSERVABLE = 0.175  # rad (10 degrees); slides: the same share of their range as this is of 1.4 rad
+OBSERVABLE = 0.1  # rad (6 degrees); slides: the same share of their range as this is of 1.4 rad
 
 
 def contour_length(target: np.ndarray) -> float:
