@@ -33,7 +33,7 @@ EXTENDED = 2  # hypotheses of a look that are taken to all key frames
 ROUNDS = ("one frame", "all key frames", "all key frames again", "refined")
 RELIABILITY = 0.1  # of the masks' evidence, see `_probabilities`
 SURE = 0.9
-POOR = 0.75  # IoU: less is no explanation
+POOR = 0.8  # IoU: less is no explanation
 
 
 @dataclass(frozen=True)

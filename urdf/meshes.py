@@ -20,14 +20,14 @@ from urdf.visibility import exposure
 if TYPE_CHECKING:
     from urdf.meshfiles import Surface
 
-VERSION = 5  # part of the cache key: raise it when the meshes made here change
+VERSION = 6  # part of the cache key: raise it when the meshes made here change
 MAX_TOTAL = 10_000_000  # triangles of a robot before decimation
 WELD = 1e-5  # metres; vertices closer than this are one
 HEAVY = 150_000  # triangles; larger meshes are first merged on a grid
 COARSE, FINE, FEW = 0.001, 0.0003, 10_000  # metres of its cells for budgets up to FEW and above; 1 mm is 0.4 pixels
 HASH = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 SHOWN, HIDDEN = 0.5, 0.02  # weight of what is seen, and of what is not, beside the outline's
-GRIPPER_DETAIL = 2.0  # grippers are small and looked at closely: decimated as if larger by this factor
+GRIPPER_DETAIL = 1.7  # grippers are small and looked at closely: decimated as if larger by this factor
 
 
 class MeshBuilder:

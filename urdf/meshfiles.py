@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from urdf.paths import MAX_MESH_BYTES
 
 GREY = 0.7
 RING = 32  # corners of a primitive's circle
+logging.getLogger("trimesh").addHandler(logging.NullHandler())  # it prints tracebacks of what we report in one line
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def _checked(surface: Surface, path: Path, where: str) -> Surface:
         raise RobotError(
             f"{where}: mesh {path} has {len(faces)} triangles; at most {meshlimits.MAX_TRIANGLES} are read"
         )
-    if faces.min() < 0 or faces.max() >= len(vertices):
+    if vertices.shape[1:] != (3,) or faces.shape[1:] != (3,) or faces.min() < 0 or faces.max() >= len(vertices):
         raise RobotError(f"{where}: mesh {path} has triangles between vertices that do not exist")
     if not np.isfinite(vertices).all() or np.abs(vertices).max() > 1e6:
         raise RobotError(f"{where}: mesh {path} has vertices that are not finite")

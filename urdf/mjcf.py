@@ -27,8 +27,9 @@ def read_mjcf(path: Path, source: str) -> Description:
     Bodies become links of the same name, with the body's own frame; a body with several joints, or a joint beside
     the body's origin, gets links in between called `<joint>_link`. Free joints are left out: the base stands still.
     A world that holds one body and no geometry is left out too, else the root link is "world". Sites with the name
-    of a tool frame (attachment_site, pinch, tcp, ...) become links on fixed joints. The joint values are MuJoCo's,
-    `ref` included. Couplings come from equality constraints and closed loops, as far as a line describes them.
+    of a tool frame (attachment_site, pinch, tcp, ...) become links on fixed joints; a single one is the end effector.
+    The joint values are MuJoCo's, `ref` included. Couplings come from equality constraints and closed loops, as far
+    as a line describes them.
 
     Raises:
         RobotError: MuJoCo is not installed or refuses the model; broken or hostile text; a mesh that is absent or
@@ -134,13 +135,16 @@ class _Reader:
                 name, T_geom_mesh, _ = self.mesh_of[g]
                 path, T = self.safe.mesh(name, link), T @ T_geom_mesh
             visuals.append(Visual(link, shape, size, path, self._finite(T, f"a geom of body {show(link)}"), color))
+        tools = []
         for site in tool_sites(model, bodies):
             name = self._unique(model.site(site).name, self.names)
+            tools.append(name)
             T = pose(model.site_pos[site], model.site_quat[site])
             self._fixed(self.body_name[int(model.site_bodyid[site])], name, T)
         joints = self._coupled()
+        tool = tools[0] if len(tools) == 1 else ""
         result = Description(self.safe.name or "robot", tuple(self.links), joints, tuple(visuals))
-        return replace(result, labels=replace(result.labels, rest=self._rest(joints)))
+        return replace(result, labels=replace(result.labels, rest=self._rest(joints), end_effector=tool))
 
     def _robot_bodies(self) -> list[int]:
         """Bodies of the robot, parents first, the root first; loose objects beside it are left out."""

@@ -172,7 +172,7 @@ TWO = link("a") + link("b")
         (TWO + joint("j", "a", "b", inside='<mimic joint="j"/>'), ["itself"]),
         (TWO + joint("j", "a", "b", inside='<mimic joint="q"/>'), ["'q'", "does not exist"]),
         (link("a", ""), ["no link has visual geometry"]),
-        (link("a", BOX.replace("0.1 0.1 0.3", "0.1 0 0.1")), ["no size"]),
+        (link("a", BOX.replace("0.1 0.1 0.3", "0.1 0 0.1")), ["no link has visual geometry"]),
         (link("a", BOX.replace("box", "torus")), ["<torus>"]),
         (link("a", "<visual/>"), ["no geometry"]),
         (link("a\nb") + link("c"), ["no parent"]),
@@ -196,7 +196,7 @@ def test_hostile_xml(write: Write) -> None:
     path.write_bytes(b"")
     refused(path, "empty")
     path.write_bytes(b"<mujoco/>")
-    refused(path, "<mujoco>", "MJCF")
+    refused(path, "the world holds no body")
     path.write_bytes(b"\xff\xfe\x00binary")
     refused(path)
 

@@ -168,6 +168,7 @@ def test_names_limits_and_colours(folder: Path) -> None:
     assert (joints["push"].kind, joints["push"].lower, joints["push"].upper) == ("prismatic", -0.1, 0.2)
     assert joints["joint_2"].kind == "continuous" and joints["wide"].kind == "continuous"
     assert joints["right"].mimic == ("left", -0.5, pytest.approx(0.012))  # counted from ref 0.01
+    assert d.labels.end_effector == "attachment_site"
     assert d.labels.rest["turn"] == 0.1 and "right" not in d.labels.rest
     visuals = {(v.link, v.shape): v for v in d.visuals}
     assert visuals["foot", "box"].size == (0.2, 0.4, 0.6)
@@ -183,6 +184,7 @@ def test_names_limits_and_colours(folder: Path) -> None:
 def test_a_whole_robot(folder: Path) -> None:
     robot = load_robot(save(folder, EVERYTHING))
     assert robot.joint_names == ("turn", "push", "joint_2", "wide", "left", "more")
+    assert robot.ee_link == "attachment_site"
     points = robot.mesh.vertices[robot.mesh.vertex_link == robot.link_names.index("left")]
     np.testing.assert_allclose(np.ptp(points, axis=0), [0.02, 0.04, 0.06], rtol=0.02)
 
