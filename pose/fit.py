@@ -28,6 +28,8 @@ Progress = Callable[[str, int, int], None]
 UNKNOWNS = ("camera", "joints", "gripper", "focal")
 KEY_FRAMES = 8
 SEARCH_FACES = 700
+FINE_FACES = 10_000
+PERSISTENCE = 0.1  # seconds: frames closer in time share the errors of their masks
 DEAR = 1.6  # times the usual cost: a frame is searched again
 START_SPREAD = 0.5  # rad: how far a given start may be from the truth
 FOLLOW_SPREAD = 0.25  # rad: how far joints may move from one frame to the next
@@ -101,7 +103,7 @@ def fit_video(
         raise FitError("no frame's mask shows a robot (every mask is empty or only specks)")
     lap("scan")
     # the boundary's last pixel needs a finer mesh than finding the robot does
-    models = (make_model(robot), make_model(robot), make_model(robot, robot.display_mesh))
+    models = (make_model(robot), make_model(robot), make_model(robot.with_mesh_faces(FINE_FACES)))
     search_model = make_model(robot.with_mesh_faces(SEARCH_FACES))
     limits = robot.lower, robot.upper
     warnings: list[str] = []
@@ -306,13 +308,15 @@ def _finish(problem: Problem, frames, camera: Camera, shared: Shared, limits, of
     prior = prior_information(limits)
     # a joint's limits are known once, not once a frame
     ridge = np.diag(prior) / max(1, sum(frame is not None for frame in frames))
+    step = float(np.median(np.diff(problem.times))) if count > 1 else PERSISTENCE
+    fresh = min(1.0, step / PERSISTENCE)
     for t, frame in enumerate(frames):
         if frame is None:
             continue
         q[t], iou[t] = frame.q, frame.iou
         H = shared.information(frame, problem.targets.read(t, FINE.width))
         own, cross = H[SHARED:, SHARED:], H[SHARED:, :SHARED]
-        information[t] = own + (KNOWN * np.diag(prior) if t in problem.known else ridge)
+        information[t] = fresh * own + (KNOWN * np.diag(prior) if t in problem.known else ridge)
         if len(free):
             gain = np.linalg.solve((own + np.diag(prior))[np.ix_(free, free)], cross[free])
             spread[t, free] = np.sqrt(np.einsum("ij,jk,ik->i", gain, shared.covariance, gain).clip(0))

@@ -119,8 +119,9 @@ def share(
     kept = np.ones(SHARED + q.shape[1])
     unscaled = Shared(np.zeros((SHARED, SHARED)), kept)
     plain = [unscaled.information(frame, mask) for frame, mask in zip(chosen, masks)]
+    stand = view.T_cam_base
     for k in np.flatnonzero(tracker.free):
-        kept[SHARED + k] = np.sqrt(_real(int(k), q, plain, tracker.limits, lambda i, row: cost(i, row, view.T_cam_base)))
+        kept[SHARED + k] = np.sqrt(_real(int(k), q, plain, tracker.limits, lambda i, row: cost(i, row, stand)))
     shared = Shared(np.zeros((SHARED, SHARED)), kept)
     H = _assemble([shared.information(frame, mask) for frame, mask in zip(chosen, masks)], tracker, used, known)
     axis = base_axis(model, tracker.free) if camera[:6].all() else None

@@ -186,13 +186,12 @@ class Unknowns:
 
 @dataclass(frozen=True)
 class Solution:
-    """Where a solve ended: joints (F,n), the view, cost and IoU of each frame, H over [camera, offsets, q_0, ...]."""
+    """Where a solve ended: joints (F,n), the view, cost and IoU of each frame, the point the camera turns about."""
 
     q: np.ndarray
     view: View
     cost: np.ndarray
     iou: np.ndarray
-    H: np.ndarray
     pivot: np.ndarray
 
 
@@ -230,8 +229,8 @@ def solve(
 
     equations = look(q, view, pivot)
     damping = 1e-2
-    total = _total(equations, q, view, prior)
-    for _ in range(iterations):
+    total, reached = _total(equations, q, view, prior), equations
+    for step_count in range(iterations):
         H, g = _assemble(equations, q, view, prior)
         # a joint at its limit that is pushed further out stays there
         stuck = np.r_[
@@ -261,16 +260,13 @@ def solve(
         if not improved:
             break
         gain = (total - total_new) / max(total, 1e-12)
-        q, view, total = q_new, view_new, total_new
+        q, view, total, reached = q_new, view_new, total_new, trial
         damping = max(1e-5, damping / 5)
         pivot = _pivot(model, q, view)
-        equations = look(q, view, pivot)
-        if gain < tolerance:
+        if gain < tolerance or step_count == iterations - 1:
             break
-    H, _ = _assemble(equations, q, view, prior)
-    return Solution(
-        q, view, np.array([e.cost for e in equations]), np.array([e.iou for e in equations]), H, pivot
-    )  # fmt: skip
+        equations = look(q, view, pivot)
+    return Solution(q, view, np.array([e.cost for e in reached]), np.array([e.iou for e in reached]), pivot)
 
 
 def _turning(size: int) -> np.ndarray:

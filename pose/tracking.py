@@ -77,7 +77,7 @@ class Tracker:
             solution = solve(
                 self.models[i], q[None], self.views[i], pyramid[i : i + 1], self.channels, self.levels[i],
                 Unknowns(NO_CAMERA, self.free), self.limits, prior=prior, trust=self.trust[i],
-                iterations=(25, 12, 6)[i],
+                iterations=(25, 12, 4)[i],
             )  # fmt: skip
             q, overlap = solution.q[0], float(solution.iou[0])
         return q, overlap
