@@ -8,7 +8,7 @@ from flows.robot_findings import limit_flag
 from flows.robot_views import base_mask
 from urdf import Robot
 from urdf.description import Description, Joint
-from urdf.meshes import MeshBuilder
+from urdf.meshes import MeshBuilder, open_edges
 from urdf.robot import RobotMesh
 from urdf.tree import build_tree
 
@@ -108,11 +108,3 @@ def full_mesh(description: Description, robot: Robot) -> RobotMesh:
     """All triangles of the description, as they are before any is left out."""
     gripper = np.array([part == "gripper" for part in robot.link_parts])
     return MeshBuilder(description.visuals, robot.link_names, gripper, robot.name).full()
-
-
-def open_edges(mesh: RobotMesh, links: int) -> np.ndarray:
-    """(L,) edges of each link that belong to one triangle only: 0 where its surface is closed."""
-    edges = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    _, first, count = np.unique(edges, axis=0, return_index=True, return_counts=True)
-    owner = mesh.face_link[first[count == 1] // 3]
-    return np.bincount(owner, minlength=links)

@@ -17,7 +17,7 @@ from urdf.labels import GripperLabel, Labels, Pad
 
 KEYS = frozenset(
     "title extends part source file packages arguments meshes root drop hide hold limits couplings attach "
-    "gripper_links base_links end_effector grippers rest symmetric unobservable licence notes".split()
+    "gripper_links base_links end_effector grippers mesh_faces rest symmetric unobservable licence notes".split()
 )
 MERGED = ("packages", "arguments", "meshes", "hold", "limits")  # tables that an extending entry adds to
 
@@ -140,6 +140,8 @@ def _labelled(description: Description, entry: Mapping[str, Any]) -> Description
     if "end_effector" in entry:
         tool = entry["end_effector"]
         fresh["end_effector"] = tool["name"] if "name" in tool else tool["link"]
+    if "mesh_faces" in entry:
+        fresh["mesh_faces"] = int(entry["mesh_faces"])
     if "notes" in entry:
         fresh["notes"] = str(entry["notes"])
     labels = replace(known, rest={**known.rest, **entry.get("rest", {})}, **fresh)

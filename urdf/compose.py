@@ -72,6 +72,7 @@ def _merged(base: Description, part: Description) -> Labels:
         rest={**own.rest, **new.rest},
         symmetric=own.symmetric + new.symmetric,
         unobservable=own.unobservable + new.unobservable,
+        mesh_faces=max(own.mesh_faces, new.mesh_faces),
         licence="; ".join(dict.fromkeys(text for text in (own.licence, new.licence) if text)),
         notes=" ".join(dict.fromkeys(text for text in (own.notes, new.notes) if text)),
     )

@@ -34,6 +34,7 @@ class Labels:
         rest: a typical configuration, joint to radians or metres.
         symmetric: (joint, angle): the robot looks nearly the same when this joint turns by that many radians.
         unobservable: joints whose motion hardly changes the picture, such as that of a round flange.
+        mesh_faces: triangles of the fitting mesh.
         licence, notes: of the description.
     """
 
@@ -44,6 +45,7 @@ class Labels:
     rest: Mapping[str, float] = field(default_factory=dict)
     symmetric: tuple[tuple[str, float], ...] = ()
     unobservable: tuple[str, ...] = ()
+    mesh_faces: int = 3000
     licence: str = ""
     notes: str = ""
 

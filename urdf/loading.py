@@ -28,7 +28,7 @@ Mounts = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 def load_robot(
     spec: str | Path | Description,
     *,
-    mesh_faces: int = 3000,
+    mesh_faces: int | None = None,
     packages: Mapping[str, str | Path] | None = None,
     arguments: Mapping[str, str] | None = None,
     mounts: Mounts | None = None,
@@ -38,7 +38,7 @@ def load_robot(
     Args:
         spec: a name of the catalogue (see `list_robots`), the path of a URDF, xacro or MJCF file or of a TOML file
             with a catalogue entry of your own, or a description put together with `urdf.compose`.
-        mesh_faces: triangles of the render mesh, about.
+        mesh_faces: triangles of the render mesh, about; 3000 unless the catalogue says more.
         packages, arguments, mounts: as in `read_description`.
 
     Raises:
@@ -149,7 +149,7 @@ def _read(
     return parse_description(data, source, find)
 
 
-def _assemble(description: Description, name: str, source: str, mesh_faces: int) -> Robot:
+def _assemble(description: Description, name: str, source: str, mesh_faces: int | None) -> Robot:
     names, tree = build_tree(description)
     joints = independent(description)
     columns = {j.name: i for i, j in enumerate(joints)}
@@ -157,7 +157,7 @@ def _assemble(description: Description, name: str, source: str, mesh_faces: int)
     is_gripper = parts.gripper_mask(description, names, tree)
     gripper_joints = parts.gripper_columns(description, names, tree, is_gripper)
     builder = MeshBuilder(description.visuals, names, is_gripper, source)
-    mesh = builder(mesh_faces)
+    mesh = builder(labels.mesh_faces if mesh_faces is None else mesh_faces)
     lower, upper = np.array([j.lower for j in joints]), np.array([j.upper for j in joints])
     rest = _rest(joints, lower, upper, labels.rest)
     if labels.grippers:

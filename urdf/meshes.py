@@ -207,11 +207,9 @@ def importance(mesh: RobotMesh) -> np.ndarray:
     return outline + SHOWN * area * (np.minimum(2 * seen / np.maximum(area, 1e-12), 1.0) + HIDDEN)
 
 
-def open_edges(mesh: RobotMesh) -> dict[int, float]:
-    """Row of each drawn link to the share of its edges that belong to one triangle only; 0 is watertight."""
-    pairs = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64), axis=1)
-    keys, count = np.unique(pairs[:, 0] * len(mesh.vertices) + pairs[:, 1], return_counts=True)
-    link = mesh.vertex_link[keys // len(mesh.vertices)]
-    total = np.bincount(link)
-    single = np.bincount(link, count == 1)
-    return {int(i): float(single[i] / total[i]) for i in np.flatnonzero(total)}
+def open_edges(mesh: RobotMesh, links: int) -> np.ndarray:
+    """(L,) edges of each link that belong to one triangle only: 0 where its surface is closed."""
+    edges = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    _, first, count = np.unique(edges, axis=0, return_index=True, return_counts=True)
+    owner = mesh.face_link[first[count == 1] // 3]
+    return np.bincount(owner, minlength=links)

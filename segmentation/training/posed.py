@@ -13,13 +13,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from pose.camera import Camera
 from pose.raster import inverse_depth, rasterize
 from segmentation.training.shards import SIZE, write_shard
 from urdf import Robot
+from urdf.inverse import inverse_kinematics
 
 REDUNDANT = 2  # the joint that is swept: the elbow turns about the line from shoulder to wrist
 
@@ -36,27 +36,15 @@ def part_mask(robot: Robot, q: np.ndarray, camera: Camera) -> np.ndarray:
     return np.where(face >= 0, 1 + gripper[face], 0).astype(np.uint8)
 
 
-def inverse_kinematics(
-    robot: Robot, T_base_link: np.ndarray, link: int, swept: float, start: np.ndarray
-) -> np.ndarray | None:
+def swept_pose(robot: Robot, T_base_link: np.ndarray, link: str, swept: float, start: np.ndarray) -> np.ndarray | None:
     """Joint angles that put a link at a pose with joint REDUNDANT at `swept`; None when it is out of reach."""
+    q0 = start.copy()
+    q0[robot.gripper_joints] = (robot.lower + robot.upper)[robot.gripper_joints] / 2
+    q0[REDUNDANT] = swept
     free = [int(j) for j in robot.arm_joints if j != REDUNDANT]
-
-    def configuration(x: np.ndarray) -> np.ndarray:
-        q = robot.rest.copy()
-        q[robot.gripper_joints] = (robot.lower + robot.upper)[robot.gripper_joints] / 2
-        q[free], q[REDUNDANT] = x, swept
-        return q
-
-    def miss(x: np.ndarray) -> np.ndarray:
-        T = robot.link_poses(configuration(x))[link]
-        turn = Rotation.from_matrix(T[:3, :3].T @ T_base_link[:3, :3]).as_rotvec()
-        return np.r_[(T[:3, 3] - T_base_link[:3, 3]) * 5, turn]
-
-    low, high = robot.lower[free], robot.upper[free]
-    x0 = np.clip(start[free], low + 0.01, high - 0.01)
-    found = least_squares(miss, x0, bounds=(low, high), max_nfev=40)
-    return configuration(found.x) if np.abs(found.fun).max() < 0.02 else None
+    found = inverse_kinematics(robot, T_base_link, q0, link=link, joints=free, restarts=0)
+    close = found.position_error < 0.004 and found.rotation_error < 0.02
+    return found.q if close else None
 
 
 def edge_support(robot: Robot, q: np.ndarray, cameras: Sequence[Camera], edges: Sequence[np.ndarray]) -> float:
@@ -90,7 +78,7 @@ def label_posed_pictures(
     for c in data["cameras"].values():
         width, height = c["resolution"]
         cameras.append(Camera(width, height, np.array(c["K"]), np.array(c["T_cam_base"])))
-    link, samples = robot.link_names.index(link_name), []
+    samples = []
     for i, frame in enumerate(data["frames"]):
         pictures: list[Any] = [cv2.imread(str(folder / f"{i:03d}_{name}.jpg")) for name in names]
         edges = [_edges(p) for p in pictures]
@@ -101,7 +89,7 @@ def label_posed_pictures(
         for values in (np.linspace(-1.5, 1.5, 25), np.linspace(-0.12, 0.12, 7)):
             middle = 0.0 if best is None else float(best[REDUNDANT])
             for value in values + middle:
-                q = inverse_kinematics(robot, T, link, float(value), start)
+                q = swept_pose(robot, T, link_name, float(value), start)
                 score = -1.0 if q is None else edge_support(robot, q, cameras, edges)
                 if q is not None and score > support:
                     best, support = q, score

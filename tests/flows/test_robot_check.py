@@ -15,9 +15,10 @@ from flows.contact_sheet import contact_sheet, write_sheet
 from flows.robot_check import check_robot
 from flows.robot_findings import limit_flag
 from flows.robot_symmetry import turn_changes
-from flows.robot_tables import full_mesh, open_edges, shortened, tree_lines
+from flows.robot_tables import full_mesh, shortened, tree_lines
 from flows.robot_views import base_mask, floor_height, framed, gripper_positions, orientation, random_poses, vertices
 from urdf import Robot, load_robot
+from urdf.meshes import open_edges
 
 BOX = '<visual><geometry><box size="0.1 0.08 0.3"/></geometry></visual>'
 ROUND = '<visual><geometry><cylinder radius="0.05" length="0.2"/></geometry></visual>'

@@ -12,7 +12,7 @@ from segmentation.network import RobotNet
 from segmentation.training.assets import Assets, blob
 from segmentation.training.augment import augment
 from segmentation.training.losses import segmentation_loss, soft_dice
-from segmentation.training.posed import REDUNDANT, inverse_kinematics
+from segmentation.training.posed import REDUNDANT, swept_pose
 from segmentation.training.scenes import sample_scene
 from segmentation.training.shards import decode, read_shard, write_shard
 from urdf import load_robot
@@ -69,16 +69,16 @@ def test_shards_and_augmentation(assets, tmp_path):
         assert part.shape == (32, 64) and set(np.unique(part)) <= {0, 1, 2}
 
 
-def test_inverse_kinematics_reaches_the_recorded_pose(assets):
+def test_a_swept_pose_reaches_the_recorded_one(assets):
     robot = assets.robots[0]
     link = robot.link_names.index("panda_link8")
     q = robot.rest + np.array([0.1, -0.2, 0.15, 0.1, 0.2, -0.1, 0.3, -0.02])
     T = robot.link_poses(q)[link]
-    found = inverse_kinematics(robot, T, link, float(q[REDUNDANT]), robot.rest)
+    found = swept_pose(robot, T, robot.link_names[link], float(q[REDUNDANT]), robot.rest)
     assert np.allclose(robot.link_poses(found)[link], T, atol=5e-3)
     far = T.copy()
     far[:3, 3] *= 5
-    assert inverse_kinematics(robot, far, link, 0.0, robot.rest) is None
+    assert swept_pose(robot, far, robot.link_names[link], 0.0, robot.rest) is None
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toy_urdf import BOX, joint, link
 
-from urdf import Robot, RobotError, UrdfitError, list_robots, load_robot
+from urdf import Robot, RobotError, UrdfitError, load_robot
 
 Write = Callable[..., Path]
 
@@ -39,14 +39,6 @@ def test_gripper_values_go_round(panda: Robot) -> None:
     np.testing.assert_allclose(gripper.opening(q), [0, 0.02, 0.08])
     np.testing.assert_allclose(gripper.fraction(q), [0, 0.25, 1])
     np.testing.assert_allclose(gripper.from_opening(gripper.opening(q)), q[:, 7])
-
-
-def test_every_catalogue_robot_loads() -> None:
-    for name in list_robots():
-        robot = load_robot(name)
-        assert robot.name == name and 100 < len(robot.mesh.faces) <= 3000
-        assert ((robot.rest >= robot.lower) & (robot.rest <= robot.upper)).all()
-        assert np.isfinite(robot.lower).all() and np.isfinite(robot.upper).all()
 
 
 def test_kuka_has_no_gripper(kuka: Robot) -> None:
