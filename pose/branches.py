@@ -19,9 +19,9 @@ from pose.tracking import FINE, Frame, Near, Tracker
 
 LOOKED_AT = 7  # frames in which other branches are looked for
 WORST = 3  # of them those that are explained worst
-FOLLOWED = 4  # of them, at most, through the clip
+FOLLOWED = 3  # of them, at most, through the clip
 APART = 0.2  # radians: a branch differs by this in some joint
-WORSE = 15.0  # cost by which a frame of another branch may be worse than the known one
+WORSE = 5.0  # cost by which a frame of another branch may be worse than the known one
 BETTER = 9.0  # cost by which a clip must be better for its branch to be adopted
 LAST = 4  # joints of the arm that branches differ in
 

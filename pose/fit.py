@@ -29,7 +29,6 @@ UNKNOWNS = ("camera", "joints", "gripper", "focal")
 KEY_FRAMES = 8
 SEARCH_FACES = 700
 FINE_FACES = 10_000
-PERSISTENCE = 0.1  # seconds: frames closer in time share the errors of their masks
 DEAR = 1.6  # times the usual cost: a frame is searched again
 START_SPREAD = 0.5  # rad: how far a given start may be from the truth
 FOLLOW_SPREAD = 0.25  # rad: how far joints may move from one frame to the next
@@ -232,6 +231,7 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
     targets, robot = problem.targets, problem.robot
     unit = _liveliness(robot, tracker.limits)
     done = 0
+    least, most = 1.0, 0.0  # IoU and cost at which searching again has brought nothing
 
     def given(t: int) -> np.ndarray | None:
         if problem.q is not None and np.isfinite(problem.q[t]).all():
@@ -239,7 +239,7 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
         return None
 
     def visit(t: int, previous: list[np.ndarray]) -> np.ndarray | None:
-        nonlocal done
+        nonlocal done, least, most
         done += 1
         say("track", done, count)
         if not seen[t]:
@@ -259,11 +259,14 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
             near = Near(own, START_SPREAD * unit)
         usual, price = _usual(frames)
         q, overlap = tracker.fit(starts, target, near, 0.97 * usual if usual and anchor is None else 1.0)
-        if overlap < 0.95 * usual or not usual or tracker.cost(q, shrink(target, MIDDLE)) > DEAR * price:
+        cost = tracker.cost(q, shrink(target, MIDDLE))
+        if not usual or overlap < min(0.95 * usual, least) or cost > max(DEAR * price, most):
             again = tracker.search(q, target, rng, 0.3) + tracker.search(starts[0], target, rng, 0.4)
             other, value = tracker.fit(again, target, near)
             if value > overlap:
                 q = other
+            else:  # such masks are as well explained as they can be: do not search at each of their kind
+                least, most = min(least, overlap), max(most, cost)
         frames[t] = _looked_at(tracker, q, target)
         return q
 
@@ -308,15 +311,13 @@ def _finish(problem: Problem, frames, camera: Camera, shared: Shared, limits, of
     prior = prior_information(limits)
     # a joint's limits are known once, not once a frame
     ridge = np.diag(prior) / max(1, sum(frame is not None for frame in frames))
-    step = float(np.median(np.diff(problem.times))) if count > 1 else PERSISTENCE
-    fresh = min(1.0, step / PERSISTENCE)
     for t, frame in enumerate(frames):
         if frame is None:
             continue
         q[t], iou[t] = frame.q, frame.iou
         H = shared.information(frame, problem.targets.read(t, FINE.width))
         own, cross = H[SHARED:, SHARED:], H[SHARED:, :SHARED]
-        information[t] = fresh * own + (KNOWN * np.diag(prior) if t in problem.known else ridge)
+        information[t] = own + (KNOWN * np.diag(prior) if t in problem.known else ridge)
         if len(free):
             gain = np.linalg.solve((own + np.diag(prior))[np.ix_(free, free)], cross[free])
             spread[t, free] = np.sqrt(np.einsum("ij,jk,ik->i", gain, shared.covariance, gain).clip(0))
@@ -328,6 +329,8 @@ def _finish(problem: Problem, frames, camera: Camera, shared: Shared, limits, of
         smoothed, deviation, _ = smooth(
             used, information[:, free][:, :, free], problem.times, _liveliness(robot, limits)[free]
         )  # fmt: skip
+        # a smoother believes that each frame's error is its own; where errors last, its gain is less
+        deviation /= np.sqrt(shared.fresh)
         for column, k in enumerate(free):
             ok = np.isfinite(smoothed[:, column])
             q[ok, k] = np.clip(smoothed[ok, column], limits[0][k], limits[1][k])

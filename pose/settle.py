@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from pose.azimuth import base_axis, spread
 from pose.camera import Camera
-from pose.solver import CHANNELS, OFFSET, SHARED, Solution, Unknowns, evaluate, parallel, solve
+from pose.solver import CHANNELS, OFFSET, SHARED, Solution, Unknowns, View, evaluate, parallel, residual, solve
 from pose.targets import Targets
 from pose.tracking import FINE, PYRAMID, Frame, Tracker
 from pose.uncertainty import marginal, misfit, prior_information
@@ -85,10 +86,12 @@ class Shared:
     Attributes:
         covariance: (SHARED, SHARED) of camera twist, log focal length and mask offsets; zeros where known.
         kept: (SHARED + n,) square root of the share of each parameter's stated information that is real.
+        fresh: share of a frame's information that is news after the frame before it.
     """
 
     covariance: np.ndarray
     kept: np.ndarray
+    fresh: float = 1.0
 
     def information(self, frame: Frame, target: np.ndarray) -> np.ndarray:
         """(SHARED + n, SHARED + n) information of a frame, for the noise that its misfit shows."""
@@ -142,7 +145,40 @@ def share(
         if real < stated:
             H = H - (1 - real / stated) / stated * np.outer(H @ u, H @ u)
     free = np.r_[camera, np.ones(CHANNELS), np.tile(tracker.free, len(q))].astype(bool)
-    return replace(shared, covariance=marginal(H, 0, SHARED, free))
+    known_before = _likeness(targets, tracker, view, frames, [(a, b) for a, b in pairwise(used)])
+    neighbours = [(t, t + 1) for t in used if t + 1 < len(frames) and frames[t + 1] is not None]
+    return replace(
+        shared,
+        covariance=marginal(H, 0, SHARED, free) / _news(known_before),
+        fresh=_news(_likeness(targets, tracker, view, frames, neighbours)),
+    )
+
+
+def _news(likeness: float) -> float:
+    """Share of the information of many estimates left when each one's error resembles the last one's this much.
+
+    For errors e_t = r e_(t-1) + noise the mean of N has the variance of N (1 - r) / (1 + r) independent ones.
+    """
+    r = min(max(likeness, 0.0), 0.98)
+    return (1 - r) / (1 + r)
+
+
+def _likeness(
+    targets: Targets, tracker: Tracker, view: View, frames: Sequence[Frame | None], pairs: Sequence[tuple[int, int]]
+) -> float:
+    """Correlation of what is wrong with the masks in pairs of frames; 0 without pairs."""
+    if not pairs:
+        return 0.0
+
+    def wrong(t: int) -> np.ndarray:
+        frame = frames[t]
+        assert frame is not None
+        return residual(tracker.models[-1], frame.q, view, targets.read(t, FINE.width), tracker.channels, FINE)
+
+    images = dict(zip(order := sorted({t for pair in pairs for t in pair}), parallel(wrong, order)))
+    both = sum(float((images[a] * images[b]).sum()) for a, b in pairs)
+    alone = sum(float(np.sqrt((images[a] ** 2).sum() * (images[b] ** 2).sum())) for a, b in pairs)
+    return both / max(alone, 1e-12)
 
 
 def _real(k: int, q: np.ndarray, H: list[np.ndarray], limits, cost: Callable[[int, np.ndarray], float]) -> float:

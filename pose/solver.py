@@ -122,10 +122,10 @@ def evaluate(
         difference += (view.unit * view.offset[: len(target)]).astype(np.float32)[:, None, None] * grown
     if trust is not None:
         difference *= trust
-    residual = _blur(difference.transpose(1, 2, 0), level.blur)
-    ratio = 1 / (1 + residual**2 / level.robust**2)
+    error = _blur(difference.transpose(1, 2, 0), level.blur)
+    ratio = 1 / (1 + error**2 / level.robust**2)
     weight = information(level)
-    cost = weight * float((residual**2 * ratio).sum())
+    cost = weight * float((error**2 * ratio).sum())
     size = SHARED + len(q)
     if pivot is None:
         return Equations(cost, np.zeros((size, size)), np.zeros(size), overlap)
@@ -140,7 +140,7 @@ def evaluate(
         J[:, c, CAMERA_PARAMETERS + c] = view.unit * amount[:, c]
     # The blur is its own adjoint: sum of w r blur(J) = sum of blur(w r) J, so J itself need not be blurred ...
     w = ratio**2
-    pull = _blur(w * residual, level.blur)
+    pull = _blur(w * error, level.blur)
     if trust is not None:
         J *= trust[rows, columns, None, None]
         pull *= trust[..., None]
@@ -154,6 +154,17 @@ def evaluate(
         A = A.reshape(-1, size)
         H = weight / (2 * level.blur * np.sqrt(np.pi)) * (A.T @ A)
     return Equations(cost, H, g, overlap)
+
+
+def residual(
+    model: Model, q: np.ndarray, view: View, target: np.ndarray, channels: np.ndarray, level: Level
+) -> np.ndarray:
+    """(H,W,C) robustly weighted, blurred difference of the model's and the masks' coverage, their offset taken out."""
+    face_id, _, _ = see(model, q, view.T_cam_base, view.K, view.height, view.width, level.samples)
+    offset = (view.unit * view.offset[: len(target)]).astype(np.float32)[:, None, None]
+    difference = coverage(face_id, model.face_part, channels, level.samples) - target + offset * outline(target)
+    error = _blur(difference.transpose(1, 2, 0), level.blur)
+    return error / (1 + error**2 / level.robust**2)
 
 
 def _product(J: np.ndarray, rows: np.ndarray, columns: np.ndarray, w: np.ndarray, blur: float) -> np.ndarray:

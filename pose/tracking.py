@@ -128,9 +128,9 @@ class Tracker:
         search = Search(
             self.search_model, small[None], self.channels, self.limits, K, True, self.rest, T=self.views[-1].T_cam_base
         )  # fmt: skip
-        pool = search.around(near, 1500, spread, self.free, rng).best(100)
+        pool = search.around(near, 1000, spread, self.free, rng).best(80)
         for step in (spread / 2, spread / 3, spread / 5):
-            pool = search.breed(pool, 10, step, rng, self.free).distinct(100, 0.05)
+            pool = search.breed(pool, 8, step, rng, self.free).distinct(80, 0.05)
         return list(pool.distinct(6, 0.2).q)
 
     def _close(self, q: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
