@@ -97,17 +97,13 @@ def _adopt(
     starts: list[tuple[float, int, np.ndarray]], near: Callable[[np.ndarray], Near],
 ) -> list[Frame | None]:  # fmt: skip
     """The frames, or another branch followed from the most promising starts, whichever explains the clip better."""
-    best, total, tried = frames, _total(targets, tracker, frames, looked), 0
-    for _, t, q in sorted(starts, key=lambda one: one[0]):
-        if tried == FOLLOWED:
-            break
-        if np.abs(_joints(best, t) - q).max() < APART:  # where an adopted branch goes anyway
-            continue
-        tried += 1
-        followed = _follow(targets, tracker, index, t, q, near, len(frames))
-        value = _total(targets, tracker, followed, looked)
+    promising = sorted(starts, key=lambda one: one[0])[:FOLLOWED]
+    branches = parallel(lambda one: _follow(targets, tracker, index, one[1], one[2], near, len(frames)), promising)
+    best, total = frames, _total(targets, tracker, frames, looked)
+    for branch in branches:
+        value = _total(targets, tracker, branch, looked)
         if value < total - BETTER:
-            best, total = followed, value
+            best, total = branch, value
     return best
 
 
