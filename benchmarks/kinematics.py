@@ -1,6 +1,6 @@
 """Kinematics a second for a robot, beside pinocchio's loop and torch's autograd, and inverse kinematics.
 
-    python benchmarks/kinematics.py [--robot panda] [--batch 4096] [--threads 2] [--targets 1000]
+    python -m benchmarks.kinematics [--robot panda] [--batch 4096] [--threads 2] [--targets 1000]
 
 Poses are those of all links. Pinocchio runs in a Python loop over the rows in one thread, as it has no batches; its
 poses are counted once copied into an array, as ours are, and once left in its own memory. The gradient is of a random

@@ -1,6 +1,6 @@
 """Milliseconds of a differentiable Panda silhouette, forwards and backwards, beside pytorch3d where it is importable.
 
-    python benchmarks/render.py [--threads 2] [--repeat 30]
+    python -m benchmarks.render [--threads 2] [--repeat 30]
 
 Backward goes from the loss to q, T_cam_base and K; its share in the renderer itself and the share of projection and
 kinematics are printed apart. pytorch3d blends 8 faces a pixel (sigma 1e-5), its usual setting for silhouettes.

@@ -102,7 +102,7 @@ def read_description(
     description = check(_read(path, finder, resolve, values, source, trusted), source)
     if not entry:
         return description
-    description = replace(description, name=text if text in known else description.name)
+    description = replace(description, name=text if text in known else Path(text).stem)
     read = partial(read_description, packages=packages, find=find)
     description = check(catalogue.complete(description, entry, read, mounts or {}), source)
     joints = tuple(j.name for j in independent(description))

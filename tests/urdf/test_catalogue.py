@@ -97,7 +97,7 @@ def test_an_entry_of_ones_own(tmp_path: Path) -> None:
     )
     robot = load_robot(path)
     assert robot.joint_names == tuple(f"panda_joint{i}" for i in range(1, 7)) and robot.gripper is None
-    assert robot.ee_link == "pen" and robot.upper[0] == 1 and robot.rest[3] == -1
+    assert robot.name == "mine" and robot.ee_link == "pen" and robot.upper[0] == 1 and robot.rest[3] == -1
     whole = load_robot("panda")
     q = np.array([0.1, 0.2, 0.3, -1.0, 0.5, 1.0])
     full = whole.link_poses(np.array([*q, 0.5, 0.0]))[whole.link_names.index("panda_link8")]
