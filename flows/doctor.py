@@ -57,6 +57,8 @@ def examine() -> list[Finding]:
         _prefect,
         _cuda,
         _pytorch3d,
+        _mujoco,
+        _robots,
         _trainer,
         _viewer,
     ):
@@ -159,6 +161,23 @@ def _pytorch3d() -> Finding:
     if importlib.util.find_spec("pytorch3d") is not None:
         return Finding("pytorch3d", "ok", version("pytorch3d"))
     return Finding("pytorch3d", "optional", "not installed", "no second rendering backend; the own one is used")
+
+
+def _mujoco() -> Finding:
+    found = version("mujoco")
+    state = "optional" if found == "not installed" else "ok"
+    return Finding("mujoco", state, found, "robots described in MJCF are not read: pip install 'urdfit[mjcf]'")
+
+
+def _robots() -> Finding:
+    from urdf import catalogue, list_robots, sources
+
+    states = {source: sources.state(source) for name in list_robots() for source in catalogue.sources_of(name)}
+    ready = [n for n in list_robots() if all(states[s] != "absent" for s in catalogue.sources_of(n))]
+    found = f"{len(ready)} of {len(list_robots())} on this machine"
+    if len(ready) == len(list_robots()):
+        return Finding("robots", "ok", found)
+    return Finding("robots", "optional", found, "the others are fetched when first used: urdfit robots fetch --all")
 
 
 def _trainer() -> Finding:
