@@ -12,7 +12,7 @@ import numpy as np
 from pose.branches import other_branches
 from pose.camera import Camera
 from pose.errors import FitError
-from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find
+from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find, mistakable
 from pose.kernel import coverage, make_model, see
 from pose.keyframes import choose, pyramids, scan
 from pose.settle import KNOWN, Shared, follow, polish, share
@@ -205,7 +205,7 @@ def _keys(problem: Problem, keys: list[int], models, search_model, limits) -> Ke
     return KeyFrames(
         models, search_model, problem.targets.channels, PYRAMID, pyramids(problem.targets, keys), K,
         not problem.focal_free, problem.camera.T_cam_base, problem.camera_free, q, problem.free, limits,
-        problem.robot.rest,
+        problem.robot.rest, mistakable(problem.robot),
     )  # fmt: skip
 
 
@@ -353,16 +353,23 @@ def _liveliness(robot: Robot, limits) -> np.ndarray:
 
 
 def _describe(others: list[Hypothesis], solution: Solution) -> list[dict]:
-    """Hypotheses that explain the masks within 0.03 of IoU but say something else."""
-    out = []
+    """Hypotheses that explain the masks within 0.03 of IoU but say something else, no two the same, best first."""
+    out: list[dict] = []
     best = float(solution.iou.mean())
-    for h in others:
-        turn = np.rad2deg(camera_turn(h.T, solution.view.T_cam_base))
-        joints = np.rad2deg(np.abs(h.q - solution.q).max())
-        if h.score > best - 0.03 and (turn > 5 or joints > 15):
+    told = [(solution.view.T_cam_base, solution.q)]
+    for h in sorted(others, key=lambda h: -h.score):
+        apart = [(np.rad2deg(camera_turn(h.T, T)), np.rad2deg(_turned(h.q - q).max())) for T, q in told]
+        if h.score > best - 0.03 and all(turn > 5 or joints > 15 for turn, joints in apart):
+            turn = apart[0][0]
+            told.append((h.T, h.q))
             out.append({"iou": round(h.score, 4), "camera_turned_deg": round(float(turn), 1), "q": h.q[0].tolist(),
                         "T_cam_base": h.T.tolist()})  # fmt: skip
     return out
+
+
+def _turned(difference: np.ndarray) -> np.ndarray:
+    """Size of differences of joints, whole turns left out (slides never come near one)."""
+    return np.abs((difference + np.pi) % (2 * np.pi) - np.pi)
 
 
 def _warnings(problem: Problem, trajectory: Trajectory) -> list[str]:

@@ -19,9 +19,11 @@ from pose.kernel import Model
 from pose.solver import Level, Solution, Unknowns, View, evaluate, parallel, solve
 from pose.start import Guesses, Search
 from pose.tracking import Tracker
+from urdf import Robot
 
 Report = Callable[[int, int], None]
 SEARCHES = 5  # at most
+TWINS = 0.01  # of IoU
 EXPLAINED = 0.9  # mean IoU at the coarsest level
 
 
@@ -34,6 +36,7 @@ class KeyFrames:
         K: per level (3,3) intrinsics; with `focal_known` False only the principal point holds.
         T_cam_base: (4,4) start or known pose, or None.
         q: (F,n) known joints or starts, or None; free: (n,) which of them are unknown.
+        turns: joint and angle by which it may have been mistaken, see `mistakable`.
     """
 
     models: tuple[Model, ...]
@@ -49,6 +52,7 @@ class KeyFrames:
     free: np.ndarray
     limits: tuple[np.ndarray, np.ndarray]
     rest: np.ndarray
+    turns: tuple[tuple[int, float], ...] = ()
 
     def view(self, level: int, K: np.ndarray, T: np.ndarray) -> View:
         """A working view with the pose T and the focal length that K has at the coarsest level."""
@@ -108,7 +112,12 @@ def polish(key: KeyFrames, pool: list[Hypothesis]) -> tuple[Solution, list[Hypot
     """The best of some hypotheses and of what looks like it, on the finest level, and the others (best first)."""
     pool = sorted((bundle(key, one, 1) for one in pool), key=lambda h: -h.score)
     pool = _alternatives(key, pool)
-    return _solve(key, pool[0], len(key.levels) - 1, key.camera_unknowns, iterations=15, offsets=True), pool[1:]
+    # overlaps hardly tell near-twins apart: the costs on the finest level do
+    close = [h for h in pool if h.score > pool[0].score - TWINS][:3]
+    finest = len(key.levels) - 1
+    solutions = [_solve(key, h, finest, key.camera_unknowns, iterations=15, offsets=True) for h in close]
+    best = int(np.argmin([s.cost.sum() for s in solutions]))
+    return solutions[best], [h for h in pool if h is not close[best]]
 
 
 def _part(report: Report, i: int, count: int) -> Callable[[float], None]:
@@ -240,22 +249,20 @@ def _extend(key: KeyFrames, h: Hypothesis, base: int, rng) -> Hypothesis:
 def _alternatives(key: KeyFrames, pool: list[Hypothesis]) -> list[Hypothesis]:
     """Add what silhouettes hardly tell from the best hypothesis, refit; best first.
 
-    The base turned under the arm (see `pose.azimuth`), and half turns of the last joint.
+    The base turned under the arm (see `pose.azimuth`), and turns of a joint that leave nearly the same picture.
     """
     best = pool[0]
     tried = list(pool)
     moving = [k for k in range(len(key.free)) if key.free[k]]
     if not moving:
         return tried
-    tree = key.models[0]
-    turning = [k for k in moving if tree.kind[np.flatnonzero(tree.q_index == k)[0]] == 1]
-    axis = base_axis(tree, key.free) if key.camera_free else None
+    axis = base_axis(key.models[0], key.free) if key.camera_free else None
     if axis is not None:
         for angle in _promising(key, best, axis):
             T, q = axis.turn(best.T, best.q, angle)
             tried.append(bundle(key, Hypothesis(best.K, T, np.clip(q, *key.limits), best.iou), 1))
-    for k in turning[-1:]:
-        for angle in (-np.pi, np.pi):
+    for k, turn in key.turns:
+        for angle in (-turn, turn) if key.free[k] else ():
             q = best.q.copy()
             q[:, k] += angle
             inside = (q[:, k] >= key.limits[0][k]) & (q[:, k] <= key.limits[1][k])
@@ -284,6 +291,14 @@ def _promising(key: KeyFrames, h: Hypothesis, axis: BaseAxis) -> list[float]:
     low = (costs <= np.roll(costs, 1)) & (costs <= np.roll(costs, -1)) & np.isfinite(costs) & (np.abs(angles) > 0.1)
     order = [i for i in np.argsort(costs) if low[i]]
     return [float(angles[i]) for i in order[:3] if costs[i] < 1.5 * costs[len(angles) // 2] + 50]
+
+
+def mistakable(robot: Robot) -> tuple[tuple[int, float], ...]:
+    """Column and angle of joints that look nearly the same after a turn: as labelled, else half a turn of the last."""
+    columns = {name: i for i, name in enumerate(robot.joint_names)}
+    labelled = tuple((columns[name], angle) for name, angle in robot.symmetric)
+    turning = [int(k) for k in robot.arm_joints if k in set(robot.tree.q_index[robot.tree.kind == 1].tolist())]
+    return labelled or tuple((k, np.pi) for k in turning[-1:])
 
 
 def bases(key: KeyFrames) -> list[int]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from pose.camera import Camera
 from pose.errors import FitError
-from pose.hypotheses import EXPLAINED, Hypothesis, KeyFrames, bases, bundle, extend, look_at, polish
+from pose.hypotheses import EXPLAINED, Hypothesis, KeyFrames, bases, bundle, extend, look_at, mistakable, polish
 from pose.kernel import make_model
 from pose.keyframes import choose, pyramids, scan
 from pose.targets import Targets
@@ -221,7 +221,7 @@ class _Contender:
         self.key = KeyFrames(
             (model, model, model), make_model(self.robot.with_mesh_faces(SEARCH_FACES)), self.clip.targets.channels,
             PYRAMID, self.clip.pyramids, self.clip.K, self.clip.focal_known, None, True, None, np.ones(joints, bool),
-            (self.robot.lower, self.robot.upper), self.robot.rest,
+            (self.robot.lower, self.robot.upper), self.robot.rest, mistakable(self.robot),
         )  # fmt: skip
 
     def look(self) -> None:
