@@ -29,6 +29,8 @@ UNKNOWNS = ("camera", "joints", "gripper", "focal")
 KEY_FRAMES = 8
 SEARCH_FACES = 700
 FINE_FACES = 10_000
+LEAP = 0.04  # of IoU that a pose must gain for which the arm would have moved faster than it can
+USUAL_SPEED = 3.0  # rad/s, m/s; where the description states none
 DEAR = 1.6  # times the usual cost: a frame is searched again
 START_SPREAD = 0.5  # rad: how far a given start may be from the truth
 FOLLOW_SPREAD = 0.25  # rad: how far joints may move from one frame to the next
@@ -238,6 +240,13 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
             return problem.q[t]
         return None
 
+    speed = np.where(np.isfinite(robot.velocity), robot.velocity, USUAL_SPEED)[robot.arm_joints]
+    step = float(np.median(np.diff(problem.times))) if count > 1 else 1.0
+
+    def leaps(before: np.ndarray, after: np.ndarray) -> bool:
+        """Whether the arm would have to move faster than it can."""
+        return bool((np.abs(after - before)[robot.arm_joints] > 2 * speed * step + 0.1).any())
+
     def visit(t: int, previous: list[np.ndarray]) -> np.ndarray | None:
         nonlocal done, least, most
         done += 1
@@ -263,7 +272,7 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
         if not usual or overlap < min(0.95 * usual, least) or cost > max(DEAR * price, most):
             again = tracker.search(q, target, rng, 0.3) + tracker.search(starts[0], target, rng, 0.4)
             other, value = tracker.fit(again, target, near)
-            if value > overlap:
+            if value > overlap + (LEAP if previous and leaps(previous[0], other) else 0.0):
                 q = other
             else:  # such masks are as well explained as they can be: do not search at each of their kind
                 least, most = min(least, overlap), max(most, cost)
