@@ -15,6 +15,7 @@ import numpy as np
 
 from pose.azimuth import base_axis, spread
 from pose.camera import Camera
+from pose.errors import FitError
 from pose.solver import CHANNELS, OFFSET, SHARED, Solution, Unknowns, View, evaluate, parallel, residual, solve
 from pose.targets import Targets
 from pose.tracking import FINE, PYRAMID, Frame, Tracker
@@ -37,9 +38,16 @@ def polish(
 
     Returns:
         the solution on the finest level, and the frames it rests on.
+
+    Raises:
+        FitError: no frame's fit overlaps its mask.
     """
     overlaps = [frame.iou for frame in frames if frame is not None]
     good = [t for t, frame in enumerate(frames) if frame is not None and frame.iou > 0.75 * np.median(overlaps)]
+    if not good:
+        raise FitError(
+            "the robot, where camera and joints put it, covers none of the masks: check T_cam_base, K and the joints' order"
+        )
     used = [good[i] for i in np.unique(np.linspace(0, len(good) - 1, SAMPLE).round().astype(int))]
     q = np.stack([frames[t].q for t in used])  # type: ignore[union-attr]
     weight = np.tile(prior_information(tracker.limits), (len(used), 1))

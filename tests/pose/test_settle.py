@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pose import Camera, fit_video
+from pose import Camera, FitError, fit_video
 from pose.azimuth import base_axis, spread
 from pose.kernel import make_model, see
 from pose.start import look
@@ -43,6 +43,15 @@ def test_fat_masks_are_recognised(panda: Robot) -> None:
     assert abs(fits[0].mask_offset) < 0.15 and 0.7 < fits[1].mask_offset < 1.4
     for fit in fits:
         assert np.rad2deg(np.median(np.abs(fit.q - q)[:, :7])) < 0.4
+
+
+def test_a_camera_that_sees_no_robot_is_told(panda: Robot) -> None:
+    q, camera, silhouettes = clip(panda)
+    masks = [{"robot": s.astype(np.uint8) * 255} for s in silhouettes]
+    away = np.array(camera.T_cam_base)
+    away[0, 3] += 30
+    with pytest.raises(FitError, match="covers none of the masks: check T_cam_base"):
+        fit_video(panda, masks, camera=Camera(WIDTH, HEIGHT, camera.K, away), q=q, solve=["joints"], fps=10)
 
 
 def round_robot(folder: Path, foot: str) -> Robot:
