@@ -46,7 +46,8 @@ def polish(
     good = [t for t, frame in enumerate(frames) if frame is not None and frame.iou > 0.75 * np.median(overlaps)]
     if not good:
         raise FitError(
-            "the robot, where camera and joints put it, covers none of the masks: check T_cam_base, K and the joints' order"
+            "the robot, where camera and joints put it, covers none of the masks: "
+            "check T_cam_base, K and the order of the joints"
         )
     used = [good[i] for i in np.unique(np.linspace(0, len(good) - 1, SAMPLE).round().astype(int))]
     q = np.stack([frames[t].q for t in used])  # type: ignore[union-attr]
