@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from pose.branches import other_branches
+from pose.bundle import Solution
 from pose.camera import Camera
 from pose.errors import FitError
 from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find, mistakable
@@ -17,7 +18,7 @@ from pose.kernel import coverage, make_model, see
 from pose.keyframes import choose, pyramids, scan
 from pose.settle import KNOWN, Shared, follow, polish, share
 from pose.smoothing import smooth
-from pose.solver import SHARED, Solution
+from pose.solver import SHARED
 from pose.targets import Targets, shrink
 from pose.tracking import FINE, MIDDLE, PYRAMID, Frame, Near, Tracker
 from pose.trajectory import Trajectory

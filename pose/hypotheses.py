@@ -14,9 +14,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pose.azimuth import BaseAxis, base_axis
+from pose.bundle import Solution, Unknowns, solve
 from pose.errors import FitError
 from pose.kernel import Model
-from pose.solver import Level, Solution, Unknowns, View, evaluate, parallel, solve
+from pose.solver import Level, View, evaluate, parallel
 from pose.start import Guesses, Search
 from pose.tracking import Tracker
 from urdf import Robot

@@ -14,9 +14,10 @@ from itertools import pairwise
 import numpy as np
 
 from pose.azimuth import base_axis, spread
+from pose.bundle import Solution, Unknowns, solve
 from pose.camera import Camera
 from pose.errors import FitError
-from pose.solver import CHANNELS, OFFSET, SHARED, Solution, Unknowns, View, evaluate, parallel, residual, solve
+from pose.solver import CHANNELS, OFFSET, SHARED, View, evaluate, parallel, residual
 from pose.targets import Targets
 from pose.tracking import FINE, PYRAMID, Frame, Tracker
 from pose.uncertainty import marginal, misfit, prior_information

@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt on blurred silhouettes: several frames, one camera, any subset of the unknowns free.
+"""Blurred silhouettes against masks: the cost of one picture of the robot, and its normal equations.
 
 The residual of a frame is blur(coverage of the model) - blur(mask), per channel. The blur lets a boundary feel a mask
 that it does not touch yet; its width, with the image size, shrinks from level to level. Residuals are weighted
@@ -17,7 +17,7 @@ import numpy as np
 from numba import get_num_threads
 from scipy.spatial.transform import Rotation
 
-from pose.kernel import CAMERA_PARAMETERS, Model, boundary, coverage, link_poses, see, window
+from pose.kernel import CAMERA_PARAMETERS, Model, boundary, coverage, see, window
 
 # What the masks are believed to be worth, for priors and uncertainty (notes in `pose/uncertainty.py`):
 CONTOUR_NOISE = 1.0  # pixels at 640 pixels of image width
@@ -186,26 +186,6 @@ def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return out.reshape(image.shape)
 
 
-@dataclass(frozen=True)
-class Unknowns:
-    """What a solve may change: entries of camera (7: twist, log focal), of the joints (n), the masks' offsets."""
-
-    camera: np.ndarray
-    joints: np.ndarray
-    offsets: bool = False
-
-
-@dataclass(frozen=True)
-class Solution:
-    """Where a solve ended: joints (F,n), the view, cost and IoU of each frame, the point the camera turns about."""
-
-    q: np.ndarray
-    view: View
-    cost: np.ndarray
-    iou: np.ndarray
-    pivot: np.ndarray
-
-
 def parallel(job: Callable, items: Sequence) -> list:
     """job(item) of every item, on as many threads as numba may use: the compiled parts run beside each other."""
     threads = min(get_num_threads(), len(items))
@@ -215,110 +195,7 @@ def parallel(job: Callable, items: Sequence) -> list:
         return list(pool.map(job, items))
 
 
-def solve(
-    model: Model, q: np.ndarray, view: View, targets: Sequence[np.ndarray], channels: np.ndarray, level: Level,
-    unknowns: Unknowns, limits: tuple[np.ndarray, np.ndarray], *, iterations: int = 15,
-    prior: tuple[np.ndarray, np.ndarray] | None = None, trust: np.ndarray | None = None, tolerance: float = 5e-3,
-) -> Solution:  # fmt: skip
-    """Refine camera and joints on one level.
-
-    Args:
-        q: (F,n) start, one row a frame; targets: F arrays (C,H,W) at the view's size.
-        limits: lower and upper (n,).
-        prior: mean (F,n) and information (n,) or (F,n), inverse squared standard deviations: pulls on the joints.
-        trust: (H,W) how far each pixel's masks are to be believed, for all frames.
-    """
-    q = np.array(q, float)
-    frames, joints = q.shape
-    free = np.r_[unknowns.camera, np.full(CHANNELS, unknowns.offsets), np.tile(unknowns.joints, frames)].astype(bool)
-    pivot = _pivot(model, q, view)
-
-    def look(q: np.ndarray, view: View, pivot: np.ndarray | None) -> list[Equations]:
-        return parallel(
-            lambda f: evaluate(model, q[f], view, targets[f], channels, level, pivot, trust), range(frames)
-        )  # fmt: skip
-
-    equations = look(q, view, pivot)
-    damping = 1e-2
-    total, reached = _total(equations, q, view, prior), equations
-    for step_count in range(iterations):
-        H, g = _assemble(equations, q, view, prior)
-        # a joint at its limit that is pushed further out stays there
-        stuck = np.r_[
-            np.zeros(SHARED, bool),
-            (((q <= limits[0]) & (g[SHARED:].reshape(frames, joints) > 0))
-             | ((q >= limits[1]) & (g[SHARED:].reshape(frames, joints) < 0))).ravel(),
-        ]  # fmt: skip
-        active = np.flatnonzero(free & ~stuck & (np.diag(H) > 1e-9))
-        if not len(active):
-            break
-        Ha, ga = H[np.ix_(active, active)], g[active]
-        improved = False
-        for _ in range(6):
-            A = Ha + damping * np.diag(np.diag(Ha))
-            step = np.zeros(len(g))
-            step[active] = -np.linalg.solve(A + 1e-9 * np.eye(len(active)), ga)
-            step *= min(1.0, 0.5 / max(1e-12, np.abs(step[_turning(len(step))]).max()))
-            q_new = np.clip(q + step[SHARED:].reshape(frames, joints), *limits)
-            q_new = np.where(unknowns.joints, q_new, q)
-            view_new = _move(view, step[:SHARED], pivot)
-            trial = look(q_new, view_new, None)
-            total_new = _total(trial, q_new, view_new, prior)
-            if total_new < total:
-                improved = True
-                break
-            damping *= 5
-        if not improved:
-            break
-        gain = (total - total_new) / max(total, 1e-12)
-        q, view, total, reached = q_new, view_new, total_new, trial
-        damping = max(1e-5, damping / 5)
-        pivot = _pivot(model, q, view)
-        if gain < tolerance or step_count == iterations - 1:
-            break
-        equations = look(q, view, pivot)
-    return Solution(q, view, np.array([e.cost for e in reached]), np.array([e.iou for e in reached]), pivot)
-
-
-def _turning(size: int) -> np.ndarray:
-    """Which parameters are angles, logarithms or joints: those that a step may not change by more than half."""
-    return np.r_[0:3, 6, SHARED:size]
-
-
-def _total(equations: list[Equations], q: np.ndarray, view: View, prior) -> float:
-    total = sum(e.cost for e in equations) + float(((view.offset / OFFSET) ** 2).sum())
-    return total if prior is None else total + float(((q - prior[0]) ** 2 * prior[1]).sum())
-
-
-def _assemble(equations: list[Equations], q: np.ndarray, view: View, prior) -> tuple[np.ndarray, np.ndarray]:
-    frames, joints = q.shape
-    c = SHARED
-    H, g = np.zeros((c + frames * joints,) * 2), np.zeros(c + frames * joints)
-    for f, e in enumerate(equations):
-        s = slice(c + f * joints, c + (f + 1) * joints)
-        H[:c, :c] += e.H[:c, :c]
-        H[:c, s] += e.H[:c, c:]
-        H[s, :c] += e.H[c:, :c]
-        H[s, s] += e.H[c:, c:]
-        g[:c] += e.g[:c]
-        g[s] += e.g[c:]
-    masks = range(CAMERA_PARAMETERS, SHARED)
-    H[masks, masks] += 1 / OFFSET**2
-    g[masks] += view.offset / OFFSET**2
-    if prior is not None:
-        mean, weight = prior
-        H[range(c, len(g)), range(c, len(g))] += np.broadcast_to(weight, q.shape).ravel()
-        g[c:] += ((q - mean) * weight).ravel()
-    return H, g
-
-
-def _pivot(model: Model, q: np.ndarray, view: View) -> np.ndarray:
-    """A point of the camera frame in the middle of the robot: the mean of its joints."""
-    points = [link_poses(model, row, view.T_cam_base)[0][:, :3, 3] for row in q]
-    return np.mean(np.concatenate(points), axis=0)
-
-
-def _move(view: View, step: np.ndarray, pivot: np.ndarray) -> View:
+def move(view: View, step: np.ndarray, pivot: np.ndarray) -> View:
     T = np.eye(4)
     R = Rotation.from_rotvec(step[:3]).as_matrix()
     T[:3, :3] = R

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pose.bundle import Unknowns, solve
 from pose.kernel import Model, link_poses, project
-from pose.solver import Equations, Level, Unknowns, View, evaluate, solve
+from pose.solver import Equations, Level, View, evaluate
 from pose.start import Search
 from pose.targets import shrink
 

@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from pose import Camera, FitError, fit_video
 from pose.kernel import coverage, make_model, see
-from pose.solver import SHARED, Level, View, _move, evaluate
+from pose.solver import SHARED, Level, View, evaluate, move
 from pose.start import look
 from urdf import load_robot
 
@@ -58,7 +58,7 @@ def test_normal_equations_are_the_costs_derivatives(robot, clip, width, height):
     g = evaluate(model, q[0], view, target, channels, level, pivot).g
 
     def cost(step):
-        moved = _move(view, step[:SHARED], pivot)
+        moved = move(view, step[:SHARED], pivot)
         return evaluate(model, q[0] + step[SHARED:], moved, target, channels, level).cost
 
     numeric = []
