@@ -81,11 +81,11 @@ class ImageFolder(VideoReader):
             kinds = " ".join(sorted(s[1:] for s in IMAGE_SUFFIXES))
             raise VideoError(f"{path}: the folder holds no images ({kinds})")
         self.frame_count = len(self.files)
-        self.height, self.width = _read_image(self.files[0]).shape[:2]
+        self.height, self.width = read_image(self.files[0]).shape[:2]
 
     def __iter__(self) -> Iterator[Frame]:
         for index, file in enumerate(self.files):
-            image = _read_image(file)
+            image = read_image(file)
             h, w = image.shape[:2]
             if (w, h) != (self.width, self.height):
                 raise VideoError(
@@ -95,7 +95,7 @@ class ImageFolder(VideoReader):
             yield Frame(index, index / self.fps, image)
 
 
-def _read_image(file: Path) -> np.ndarray:
+def read_image(file: Path) -> np.ndarray:
     data = np.fromfile(file, np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
@@ -112,7 +112,7 @@ class VideoFile(VideoReader):
             raise VideoError(f"{path}: neither a file nor a folder of images")
         if path.stat().st_size == 0:
             raise VideoError(f"{path}: the file is empty (0 bytes)")
-        with self._open() as container:
+        with self.open() as container:
             stream = container.streams.video[0]
             rate = stream.average_rate or stream.guessed_rate or Fraction(30)
             self.fps = float(rate)
@@ -126,7 +126,8 @@ class VideoFile(VideoReader):
             raise VideoError(f"{path}: the video holds no frames")
         self.height, self.width = first.image.shape[:2]
 
-    def _open(self) -> av.container.InputContainer:
+    def open(self) -> av.container.InputContainer:
+        """The file, opened at its start; raises VideoError where it is no video."""
         try:
             container = av.open(str(self.path))
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -139,9 +140,14 @@ class VideoFile(VideoReader):
         return container
 
     def __iter__(self) -> Iterator[Frame]:
+        for index, time_s, picture in self.pictures():
+            yield Frame(index, time_s, upright(picture))
+
+    def pictures(self) -> Iterator[tuple[int, float, av.VideoFrame]]:
+        """(index, seconds since the first frame, decoded picture) of every frame; raises as iterating does."""
         start: float | None = None
         index, last = 0, -1.0
-        with self._open() as container:
+        with self.open() as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             try:
@@ -151,7 +157,7 @@ class VideoFile(VideoReader):
                     # damaged files can repeat or reverse timestamps: keep them increasing
                     time_s = max(time - start, last + 1e-6) if index else 0.0
                     last = time_s
-                    yield Frame(index, time_s, _upright(picture))
+                    yield index, time_s, picture
                     index += 1
             except (av.FFmpegError, OSError) as error:
                 reason = str(getattr(error, "strerror", "") or error).splitlines()[0]
@@ -162,7 +168,7 @@ class VideoFile(VideoReader):
             raise VideoError(f"{self.path}: cut off: it ends after {last:.1f} s of {self._seconds:.1f} s announced")
 
 
-def _upright(picture: av.VideoFrame) -> np.ndarray:
+def upright(picture: av.VideoFrame) -> np.ndarray:
     """RGB image (H,W,3), turned as the file's rotation metadata asks."""
     image = picture.to_ndarray(format="rgb24")
     turns = round(getattr(picture, "rotation", 0) / 90) % 4
