@@ -11,3 +11,7 @@ class MaskError(ValueError):
 
 class WeightsError(ValueError):
     """A segmenter that is unknown or a weights file that cannot be used."""
+
+
+class PromptError(ValueError):
+    """A click, box or mask prompt that is written wrongly or does not fit its video."""

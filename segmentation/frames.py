@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -84,7 +85,7 @@ def open_frames(source: str | Path | VideoReader | Frames | Sequence[np.ndarray]
         return FileFrames(source)
     if isinstance(source, ImageFolder):
         return FolderFrames(source)
-    if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
+    if not isinstance(source, VideoReader) and hasattr(source, "__len__") and hasattr(source, "__getitem__"):
         return ArrayFrames(source, fps or 30.0)
     raise TypeError(f"frames must be a path, a video reader or a sequence of arrays, got {type(source).__name__}")
 
@@ -158,7 +159,7 @@ class FileFrames(Frames):
         self._room = max(1, cache_bytes // (self.width * self.height * 3))
         self._pictures: list[_Picture] | None = None
         self._keys: list[int] = []
-        self._numbers: dict[int, int] = {}
+        self._numbers: dict[int | None, int] = {}
         self._run: Iterator[tuple[int, av.VideoFrame]] | None = None
         self._next = 0
         self._earlier = 0.0
@@ -192,7 +193,7 @@ class FileFrames(Frames):
         stamps = [picture.pts for picture in found]
         rising = None not in stamps and all(a < b for a, b in pairwise(stamps))  # type: ignore[operator]
         self._keys = [0, *(i for i, picture in enumerate(found) if picture.key and i and rising)]
-        self._numbers = {pts: i for i, pts in enumerate(stamps) if pts is not None} if rising else {}
+        self._numbers = {pts: i for i, pts in enumerate(stamps)} if rising else {}
         self._pictures = found
 
     def _get(self, index: int) -> np.ndarray:
@@ -262,6 +263,6 @@ class FileFrames(Frames):
 
 def _checksum(picture: av.VideoFrame) -> int:
     """Of the first plane (brightness), without the rows' padding."""
-    plane = picture.planes[0]
+    plane: Any = picture.planes[0]
     rows = np.frombuffer(plane, np.uint8)[: plane.height * plane.line_size].reshape(plane.height, -1)
-    return zlib.crc32(np.ascontiguousarray(rows[:, : min(plane.line_size, plane.width)]))
+    return zlib.crc32(rows[:, : min(plane.line_size, plane.width)].tobytes())
