@@ -7,12 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.cli_evaluate import evaluate
 from flows.cli_robots import robots
 from flows.terminal import print_table, table
 
 RANKED = 4  # robots shown of a ranking
-
-evaluate = typer.Typer(help="Compare results with the truth.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -21,39 +20,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(evaluate, name="evaluate")
     app.command(epilog="Example: urdfit view episode --rerun")(view)
     app.command(epilog="Example: urdfit doctor")(doctor)
-
-
-@evaluate.command("masks", epilog="Example: urdfit evaluate masks episode/masks truth_masks")
-def evaluate_masks_command(
-    predicted: Annotated[Path, typer.Argument(metavar="PRED", help="Folder of masks.")],
-    truth: Annotated[Path, typer.Argument(metavar="GT", help="Folder of true masks.")],
-) -> None:
-    """Region overlap J and boundary F of masks, averaged over the frames."""
-    from flows.evaluation import evaluate_masks
-    from flows.progress import progress_bars
-
-    with progress_bars():
-        scores = evaluate_masks(predicted, truth)
-    rows = table("part", "J", "F", "J&F")
-    for part, values in scores.items():
-        rows.add_row(part, *(f"{values[name]:.3f}" for name in ("J", "F", "J&F")))
-    print_table(rows)
-
-
-@evaluate.command("pose", epilog="Example: urdfit evaluate pose episode truth.json")
-def evaluate_pose_command(
-    episode: Annotated[Path, typer.Argument(metavar="EPISODE", help="Episode folder.")],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="truth.json.")],
-) -> None:
-    """Errors of joints, camera, gripper and end effector."""
-    from flows.demo import pose_rows
-    from flows.episode import load_episode
-    from flows.evaluation import evaluate_pose, load_truth
-
-    rows = table("quantity", "value")
-    for row in pose_rows(evaluate_pose(load_episode(episode), *load_truth(truth))):
-        rows.add_row(*row)
-    print_table(rows)
 
 
 def view(

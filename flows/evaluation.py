@@ -12,7 +12,6 @@ from flows.episode import Episode
 from flows.errors import FlowError
 from flows.files import read_json
 from flows.job import robot_of
-from flows.progress import report
 from pose.camera import Camera
 
 if TYPE_CHECKING:
@@ -121,34 +120,23 @@ def load_truth(path: str | Path) -> tuple[dict[str, Any], Camera | None]:
 
 
 def evaluate_masks(predicted: str | Path, truth: str | Path) -> dict[str, dict[str, float]]:
-    """Region overlap J, boundary F and their mean for every part both folders have, averaged over the frames.
+    """Region overlap J, boundary F and their mean for every part that both folders have, over one or more videos.
 
-    Source: the DAVIS benchmark (Perazzi et al., CVPR 2016).
+    Source: the DAVIS benchmark (Perazzi et al., CVPR 2016); see `flows.mask_scores.score_masks`.
 
     Raises:
-        MaskError, FlowError: a folder without masks, of other size or number, or no part in common.
+        MaskError, FlowError: a folder without masks, of other size or frames, or no part in common.
     """
-    from segmentation import MaskFolder, boundary_f, jaccard
+    from flows.mask_scores import FAILED, score_masks
     from segmentation.errors import MaskError
+    from segmentation.scoring import GLOBAL
 
-    mine, true = MaskFolder(predicted), MaskFolder(truth)
-    parts = [p for p in true.parts if p in mine.parts]
-    if not parts:
-        raise FlowError(
-            f"{predicted} has parts {', '.join(mine.parts)}, {truth} {', '.join(true.parts)}: none in common"
-        )
-    if len(mine) != len(true):
-        raise MaskError(f"{predicted} has {len(mine)} frames, {truth} has {len(true)}; give masks of the same frames")
-    if mine.size != true.size:
-        raise MaskError(f"{predicted} has masks of size {mine.size}, {truth} of {true.size}; give masks of one size")
-    scores: dict[str, list[tuple[float, float]]] = {part: [] for part in parts}
-    for t in range(len(true)):
-        a, b = mine[t], true[t]
-        for part in parts:
-            scores[part].append((jaccard(a[part] > 0, b[part] > 0), boundary_f(a[part] > 0, b[part] > 0)))
-        report("evaluate", t + 1, len(true))
-    means = {part: np.mean(values, axis=0) for part, values in scores.items()}
-    return {part: {"J": float(j), "F": float(f), "J&F": float(j + f) / 2} for part, (j, f) in means.items()}
+    scores = score_masks(predicted, truth)
+    for score in scores:
+        if score.note.startswith(FAILED):
+            raise MaskError(score.note.removeprefix(FAILED))
+    means = [s for s in scores if s.video == GLOBAL and s.videos]
+    return {s.part: {"J": s.jaccard, "F": s.boundary, "J&F": s.both} for s in means}
 
 
 def sliding_joints(robot: Robot) -> np.ndarray:
