@@ -112,11 +112,12 @@ def evaluate_protocol_command(
             names=video or (), split=split,
         )  # fmt: skip
     if not quiet:
-        rate = result.frames / result.seconds if result.seconds else math.nan
+        speed = f" at {result.frames / result.seconds:.2f} frames/s" if result.seconds else ""
+        filtered = ", outlines filtered (--no-guided leaves them)" if result.guided else ""
         taken = f", {result.reused} videos from an earlier run" if result.reused else ""
         typer.echo(
-            f"{mode.upper()} with {found.identity['name']}: {result.frames} frames propagated at {rate:.2f} frames/s,"
-            f" prompts {result.prompt_seconds:.1f} s{taken}"
+            f"{mode.upper()} with {found.identity['name']}: {result.frames} frames propagated{speed},"
+            f" prompts {result.prompt_seconds:.1f} s{filtered}{taken}"
         )
         typer.echo(f"results: {out}")
     show_scores(result.scores, quiet)
@@ -140,10 +141,10 @@ def evaluate_pose_command(
 
 def show_scores(scores: list[Score], quiet: bool = False) -> None:
     """A table of scores, and a line on stderr for every video that could not be scored; exit code 1 for such."""
+    from rich.markup import escape
+
     from flows.mask_scores import FAILED
     from segmentation.scoring import GLOBAL
-
-    from rich.markup import escape
 
     failed = [s for s in scores if s.note.startswith(FAILED)]
     single = [s for s in scores if s.video != GLOBAL and s not in failed]

@@ -17,8 +17,9 @@ from flows.errors import FlowError, UsageError
 from flows.files import make_folder, read_json, write_json
 from flows.mask_scores import FAILED, write_scores
 from flows.progress import report
-from segmentation.guided import refine_outline
+from segmentation.errors import WeightsError
 from segmentation.masks import PARTS
+from segmentation.outline_filter import refine_outline
 from segmentation.pictures import save_mask
 from segmentation.protocol import Predictor, Prompting, Usage, segment_video
 from segmentation.scoring import FrameScores, Score, over_videos
@@ -30,13 +31,14 @@ OPEN = "protocol.json"
 @dataclass(frozen=True)
 class ProtocolResult:
     """Scores per video and part with those over all videos at the end; frames and seconds of propagation and of
-    prompting; how many videos were taken from an earlier run."""
+    prompting; how many videos were taken from an earlier run; whether outlines were filtered."""
 
     scores: list[Score]
     frames: int
     seconds: float
     prompt_seconds: float
     reused: int
+    guided: bool
 
 
 def run_protocol(
@@ -60,12 +62,13 @@ def run_protocol(
         load: makes the predictor; called when the first video needs it.
         weights: what identifies the predictor (name, sha256); part of the settings.
         parts: of every video; parts a video has no masks of are passed over.
-        guided: the boundary filter of `segmentation.guided` on every frame of a pass but the first; None = as the
+        guided: the boundary filter of `segmentation.outline_filter` on every frame of a pass but the first; None = as the
             benchmark does: for VRS, not for RoboEngine.
         names: videos to run, default all.
 
     Raises:
         FlowError: `out` holds other files or results of other settings. VideoError: no such folder or videos.
+        WeightsError: the predictor cannot be loaded or refuses this kind of prompt.
     """
     videos = LabelledVideos(dataset, split)
     unknown = [name for name in names if name not in videos.names]
@@ -91,7 +94,7 @@ def run_protocol(
     for part in parts:
         write_scores(out / f"results_{part}.csv", [s for s in [*scores, *means] if s.part == part])
     total = {key: sum(record.get(key, 0) for record in records) for key in ("frames", "seconds", "prompt_seconds")}
-    return ProtocolResult([*scores, *means], reused=runner.reused, **total)
+    return ProtocolResult([*scores, *means], reused=runner.reused, guided=guided, **total)
 
 
 class _Runner:
@@ -114,6 +117,8 @@ class _Runner:
             self.predictor = self.load()  # outside the net below: without it no video can run
         try:
             fresh = self._run(videos.open(name), todo)
+        except WeightsError:  # no other video would fare better
+            raise
         except Exception as error:
             if os.environ.get("URDFIT_DEBUG"):
                 raise

@@ -1,7 +1,8 @@
 """Masks of one or many videos on disk, in the layouts that people have, and which mask belongs to which.
 
 A video's masks lie in `robot/`, `arm/`, `gripper/` or VRS's `002/`, `000/`, `001/`, or directly in its folder (=
-robot). Several videos are folders of such folders. `mask_gt/`, `mask/` and `masks/` around them are looked into.
+robot). Several videos are folders of such folders. `mask_gt/`, `mask/` and `masks/` around them, and a benchmark's
+`test/`, are looked into.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from segmentation.masks import PARTS
 from segmentation.video import natural_key
 
 VRS_FOLDERS = {"arm": "000", "gripper": "001", "robot": "002"}
-CONTAINERS = ("mask_gt", "mask", "masks")
+CONTAINERS = ("mask_gt", "mask", "masks", "test/mask_gt", "test/mask")
 
 
 @dataclass(frozen=True)

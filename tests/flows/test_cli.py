@@ -17,7 +17,8 @@ from flows.episode import write_episode
 
 COMMANDS = (
     "run", "segment", "fit", "actions", "demo", "view", "doctor",
-    "robots list", "robots show", "robots check", "robots fetch", "evaluate masks", "evaluate pose",
+    "robots list", "robots show", "robots check", "robots fetch",
+    "evaluate masks", "evaluate protocol", "evaluate pose",
 )  # fmt: skip
 
 

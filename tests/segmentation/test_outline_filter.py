@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segmentation.guided import guided_filter, refine_outline
+from segmentation.outline_filter import guided_filter, refine_outline
 
 
 def test_the_guided_filter_by_its_equations():
