@@ -114,6 +114,8 @@ def _score_part(
                 )
     score = frames.score(part, true.name)
     note = f"{len(absent)} frames without a prediction counted as empty" if absent else score.note
+    if mine.folder.samefile(true.folder):
+        note = note or "PRED and GT are the same folder"
     return Score(part, true.name, score.frames, score.jaccard, score.boundary, note)
 
 

@@ -62,7 +62,7 @@ def run_protocol(
         load: makes the predictor; called when the first video needs it.
         weights: what identifies the predictor (name, sha256); part of the settings.
         parts: of every video; parts a video has no masks of are passed over.
-        guided: the boundary filter of `segmentation.outline_filter` on every frame of a pass but the first; None = as the
+        guided: the filter of `segmentation.outline_filter` on every frame of a pass but the first; None = as the
             benchmark does: for VRS, not for RoboEngine.
         names: videos to run, default all.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.errors import UsageError
 from flows.files import sha256_file
 from segmentation.protocol import Predictor
 
@@ -23,11 +24,19 @@ def find_weights(weights: str, device: str = "cpu") -> FoundWeights:
     """The predictor of a name or a weights file.
 
     Raises:
-        WeightsError: an unknown name, no such file, or a file of no known network.
+        UsageError: no such device. WeightsError: an unknown name, no such file, or a file of no known network.
     """
+    import torch
+
     from segmentation.automatic import AutomaticPredictor
     from segmentation.segmenter import DEFAULT_WEIGHTS, load_segmenter
 
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise UsageError(f"--device {device}: expected cpu or cuda") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {device}: PyTorch finds no CUDA device here")
     path = DEFAULT_WEIGHTS if weights == "default" else Path(weights)
     segmenter = load_segmenter(weights, device)
     identity = {"name": weights if weights == "default" else path.name, "sha256": sha256_file(path)}

@@ -32,23 +32,28 @@ def find_videos(path: str | Path) -> dict[str, Path]:
     """Folders with masks under `path`, by name in natural order; just `path` itself where it holds masks.
 
     Raises:
-        MaskError: no such folder, or no masks where they are looked for.
+        MaskError: no such folder, no masks where they are looked for, or PNGs beside folders of PNGs.
     """
     path = Path(path)
     if not path.is_dir():
         raise MaskError(f"{path}: no such folder of masks")
-    if _is_video(path):
+    if _has_parts(path):
         return {path.name: path}
-    for name in CONTAINERS:
-        if (path / name).is_dir():
-            return find_videos(path / name)
-    videos = {p.name: p for p in folders(path) if _is_video(p)}
-    if not videos:
-        raise MaskError(
-            f"{path}: no masks found; expected PNGs, or folders robot/, arm/, gripper/ (or 002/, 000/, 001/) of PNGs,"
-            " or folders of videos with these"
-        )
-    return videos
+    for folder in (*(path / name for name in CONTAINERS if (path / name).is_dir()), path):
+        if _has_parts(folder):
+            return {folder.name: folder}
+        videos = {p.name: p for p in folders(folder) if _has_parts(p) or list_masks(p)}
+        loose = list_masks(folder)
+        if loose and videos:
+            raise MaskError(
+                f"{folder}: holds masks and folders of masks ({next(iter(videos))}/, ...); give one of them"
+            )
+        if loose or videos:
+            return videos or {folder.name: folder}
+    raise MaskError(
+        f"{path}: no masks found; expected PNGs, or folders robot/, arm/, gripper/ (or 002/, 000/, 001/) of PNGs,"
+        " or folders of videos with these"
+    )
 
 
 def open_masks(folder: Path) -> MaskVideo:
@@ -107,9 +112,8 @@ def folders(path: Path) -> list[Path]:
     return sorted((p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural_key)
 
 
-def _is_video(path: Path) -> bool:
-    names = [*PARTS, *VRS_FOLDERS.values()]
-    return any((path / name).is_dir() for name in names) or bool(list_masks(path))
+def _has_parts(path: Path) -> bool:
+    return any((path / name).is_dir() for name in [*PARTS, *VRS_FOLDERS.values()])
 
 
 def _number(stem: str) -> int | None:

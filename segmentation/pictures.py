@@ -32,10 +32,12 @@ def read_mask(file: Path) -> np.ndarray:
     Smooth outlines and label numbers pass.
 
     Raises:
-        MaskError: no such file, unreadable, too large, or a picture.
+        MaskError: no such file, unreadable, too large, a picture, or a shape that is drawn in the transparency alone.
     """
     image = _decode(file, cv2.IMREAD_UNCHANGED, MaskError)
     if image.ndim == 3:
+        if image.shape[2] == 4 and np.ptp(image[..., 3]) and not np.ptp(image[..., :3].reshape(-1, 3), axis=0).any():
+            raise MaskError(f"{file}: one colour, its shape is in the transparency; expected 0 and one other value")
         image = image[..., :3].max(2)
     inside = image > 0
     if image.dtype == np.uint8:

@@ -31,7 +31,7 @@ def picture(index):
 
 def save(path, image):
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image)
+    cv2.imwrite(str(path), image[..., ::-1] if image.shape[2:] == (3,) else image)
 
 
 def make_vrs(folder, videos=("a", "b"), frames=4, labelled=(0, 1, 2, 3), parts=tuple(NUMBERS)):

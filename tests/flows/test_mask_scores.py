@@ -44,6 +44,7 @@ def test_a_vrs_folder_against_folders_by_name(tmp_path, given):
 def test_one_folder_against_another_by_number(tmp_path):
     masks(tmp_path / "pred", name="{:05d}.png")
     masks(tmp_path / "gt", name="gtmask_{:03d}.png", frames=(1, 3))  # sparse, other names
+    (tmp_path / "pred" / "masks").mkdir()  # an empty folder is no masks
     (score, mean) = score_masks(tmp_path / "pred", tmp_path / "gt")
     assert (score.video, score.part, score.frames, score.jaccard) == ("gt", "robot", 2, 1.0) and mean.frames == 2
 
@@ -126,6 +127,13 @@ def test_folders_that_do_not_belong_together(tmp_path, capsys):
         score_masks(tmp_path / "arms", tmp_path / "robot")
     with pytest.raises(FlowError, match="among gripper"):
         score_masks(tmp_path / "arms", tmp_path / "arms", ["gripper"])
+    masks(tmp_path / "both")
+    masks(tmp_path / "both" / "old")
+    with pytest.raises(MaskError, match="holds masks and folders of masks"):
+        score_masks(tmp_path / "both", tmp_path / "robot")
+    (tmp_path / "empty" / "mask_gt").symlink_to(".")
+    with pytest.raises(MaskError, match="no masks found"):
+        score_masks(tmp_path / "empty", tmp_path / "robot")
     make_vrs(tmp_path / "x", ("a", "b"))
     make_vrs(tmp_path / "y", ("c", "d"))
     with pytest.raises(FlowError, match=r"the videos a, b, .* has c, d: none in common"):
@@ -148,7 +156,7 @@ def test_a_table_is_written_whole(tmp_path):
     write_scores(tmp_path / "new" / "s.csv", scores)
     assert (tmp_path / "new" / "s.csv").read_text().splitlines() == [
         "video,part,frames,J,F,J&F,note",
-        "pred,robot,4,1.000000,1.000000,1.000000,",
+        "pred,robot,4,1.000000,1.000000,1.000000,PRED and GT are the same folder",
         "global,robot,4,1.000000,1.000000,1.000000,",
     ]
     with pytest.raises(FlowError):

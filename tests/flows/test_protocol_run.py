@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+import torch
 from vrs_cases import SIZE, ByColour, make_vrs, picture, save, truths
 
 import flows.protocol_weights
@@ -145,4 +146,8 @@ def test_wrong_weights_are_told_before_anything_is_written(tmp_path, capsys):
     for weights, message in (("gone.pt", "gone.pt"), (str(tmp_path / "w.pt"), "w.pt")):
         assert main(["evaluate", "protocol", str(data), "--weights", weights, "--out", str(tmp_path / "o")]) == 1
         assert message in capsys.readouterr().err
+    for device, message in (("cuda:99", "no CUDA device"), ("gpu", "expected cpu or cuda")):
+        if device == "gpu" or not torch.cuda.is_available():
+            assert main(["evaluate", "protocol", str(data), "--device", device, "--out", str(tmp_path / "o")]) == 2
+            assert message in capsys.readouterr().err
     assert not (tmp_path / "o").exists()

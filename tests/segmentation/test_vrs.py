@@ -101,6 +101,9 @@ def test_masks_that_do_not_fit(vrs):
     save(file, np.random.default_rng(0).integers(0, 255, (*SIZE, 3), dtype=np.uint8))
     with pytest.raises(MaskError, match="a picture, not a mask"):
         video.truth("arm", 2)
+    save(file, np.dstack([np.full((*SIZE, 3), 255, np.uint8), truths(2)["arm"].astype(np.uint8) * 255]))
+    with pytest.raises(MaskError, match="its shape is in the transparency"):
+        video.truth("arm", 2)
     file.unlink()
     os.mkfifo(file)
     with pytest.raises(MaskError, match="no such file"):
