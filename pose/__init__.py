@@ -1,9 +1,22 @@
 """Cameras, differentiable silhouettes, and fitting a robot to masks."""
 
+from pose.bundle import PosePrior
 from pose.camera import Camera
 from pose.errors import CameraError, FitError
 from pose.fit import fit_video
 from pose.silhouette import Silhouette, render_silhouette
 from pose.trajectory import Trajectory
+from pose.views import ViewsFit, fit_views
 
-__all__ = ["Camera", "CameraError", "FitError", "Silhouette", "Trajectory", "fit_video", "render_silhouette"]
+__all__ = [
+    "Camera",
+    "CameraError",
+    "FitError",
+    "PosePrior",
+    "Silhouette",
+    "Trajectory",
+    "ViewsFit",
+    "fit_video",
+    "fit_views",
+    "render_silhouette",
+]

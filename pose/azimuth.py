@@ -66,6 +66,15 @@ def base_axis(model: Model, free: np.ndarray) -> BaseAxis | None:
     return BaseAxis(column, T[:3, :3] @ model.axis[first] * model.multiplier[first], T[:3, 3])
 
 
+def minima(cost: Callable[[float], float]) -> list[float]:
+    """Angles in radians, 0 and up to three more, at which a cost of turning the base has promising local minima."""
+    angles = np.deg2rad(np.arange(-180, 180, 8.0))
+    costs = np.array([cost(angle) for angle in angles])
+    low = (costs <= np.roll(costs, 1)) & (costs <= np.roll(costs, -1)) & np.isfinite(costs) & (np.abs(angles) > 0.1)
+    order = [i for i in np.argsort(costs) if low[i]]
+    return [0.0, *(float(angles[i]) for i in order[:3] if costs[i] < 1.5 * costs[len(angles) // 2] + 50)]
+
+
 def spread(cost: Callable[[float], float], allowed: Callable[[float], bool]) -> float:
     """Standard deviation in radians of the base's angle, from the cost of turning it; a circle's when nothing tells."""
     at_zero = cost(0.0)

@@ -239,7 +239,12 @@ def assemble(
     for steady in priors.steady:
         A, r, weight = _uneven(steady, state.poses, pivots)
         at = (TWIST * np.array(steady.poses)[:, None] + np.arange(TWIST)).ravel()
-        J = np.kron(A, np.eye(TWIST))  # the twist's axes do not mix
+        J = np.kron(A, np.eye(TWIST))
+        for n, i in enumerate(
+            steady.poses
+        ):  # each pose turns about its own pivot, evenness is measured at the middle's
+            x, y, z = pivots[steady.poses[1]] - pivots[i]
+            J[3:, TWIST * n : TWIST * n + 3] += A[0, n] * np.array([[0, z, -y], [-z, 0, x], [y, -x, 0]])
         H[np.ix_(at, at)] += J.T @ (weight[:, None] * J)
         g[at] += J.T @ (weight * r)
     return H, g

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pose.azimuth import BaseAxis, base_axis
+from pose.azimuth import BaseAxis, base_axis, minima
 from pose.bundle import Solution, Unknowns, solve
 from pose.errors import FitError
 from pose.kernel import Model
@@ -93,7 +93,7 @@ def find(
     """
     pool: list[Hypothesis] = []
     if key.q is not None and not key.free.any():
-        pool = _with_joints(key, rng, _part(report, 0, 1), guesses)
+        pool = with_joints(key, rng, _part(report, 0, 1), guesses)
     else:
         starts = bases(key)
         for i, base in enumerate(starts):
@@ -179,7 +179,7 @@ def _search(key: KeyFrames, base: int) -> Search:
     )  # fmt: skip
 
 
-def _with_joints(key: KeyFrames, rng, report: Callable[[float], None], guesses: int) -> list[Hypothesis]:
+def with_joints(key: KeyFrames, rng, report: Callable[[float], None], guesses: int) -> list[Hypothesis]:
     assert key.q is not None
     frames = len(key.q)
     if key.T_cam_base is not None:  # a start was given
@@ -287,11 +287,7 @@ def _promising(key: KeyFrames, h: Hypothesis, axis: BaseAxis) -> list[float]:
             parallel(lambda f: evaluate(model, q[f], at, targets[f], key.channels, level).cost, range(len(q)))
         )  # fmt: skip
 
-    angles = np.deg2rad(np.arange(-180, 180, 8.0))
-    costs = np.array([cost(angle) for angle in angles])
-    low = (costs <= np.roll(costs, 1)) & (costs <= np.roll(costs, -1)) & np.isfinite(costs) & (np.abs(angles) > 0.1)
-    order = [i for i in np.argsort(costs) if low[i]]
-    return [float(angles[i]) for i in order[:3] if costs[i] < 1.5 * costs[len(angles) // 2] + 50]
+    return minima(cost)[1:]
 
 
 def mistakable(robot: Robot) -> tuple[tuple[int, float], ...]:

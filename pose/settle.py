@@ -134,7 +134,7 @@ def share(
     plain = [unscaled.information(frame, mask) for frame, mask in zip(chosen, masks)]
     stand = view.T_cam_base
     for k in np.flatnonzero(tracker.free):
-        kept[SHARED + k] = np.sqrt(_real(int(k), q, plain, tracker.limits, lambda i, row: cost(i, row, stand)))
+        kept[SHARED + k] = np.sqrt(bears_out(int(k), q, plain, tracker.limits, lambda i, row: cost(i, row, stand)))
     shared = Shared(np.zeros((SHARED, SHARED)), kept)
     H = _assemble([shared.information(frame, mask) for frame, mask in zip(chosen, masks)], tracker, used, known)
     axis = base_axis(model, tracker.free) if camera[:6].all() else None
@@ -159,12 +159,12 @@ def share(
     neighbours = [(t, t + 1) for t in used if t + 1 < len(frames) and frames[t + 1] is not None]
     return replace(
         shared,
-        covariance=marginal(H, 0, SHARED, free) / _news(known_before),
-        fresh=_news(_likeness(targets, tracker, view, frames, neighbours)),
+        covariance=marginal(H, 0, SHARED, free) / news(known_before),
+        fresh=news(_likeness(targets, tracker, view, frames, neighbours)),
     )
 
 
-def _news(likeness: float) -> float:
+def news(likeness: float) -> float:
     """Share of the information of many estimates left when each one's error resembles the last one's this much.
 
     For errors e_t = r e_(t-1) + noise the mean of N has the variance of N (1 - r) / (1 + r) independent ones.
@@ -191,7 +191,7 @@ def _likeness(
     return both / max(alone, 1e-12)
 
 
-def _real(k: int, q: np.ndarray, H: list[np.ndarray], limits, cost: Callable[[int, np.ndarray], float]) -> float:
+def bears_out(k: int, q: np.ndarray, H: list[np.ndarray], limits, cost: Callable[[int, np.ndarray], float]) -> float:
     """The share of a joint's stated information that its cost bears out, over the used frames."""
 
     def rise(i: int) -> tuple[float, float]:
