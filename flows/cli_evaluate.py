@@ -157,7 +157,8 @@ def show_scores(scores: list[Score], quiet: bool = False) -> None:
         if len(single) > SHOWN:
             rows.add_row(f"... {len(single) - SHOWN} more")
         rows.add_section()
-        for s in means if not one_video else [m for m in means if not m.videos and m.note == "no predictions"]:
+        shown = {s.part for s in single}
+        for s in (m for m in means if not one_video or m.part not in shown):
             rows.add_row(f"mean of {s.videos} videos", s.part, str(s.frames), *_figures(s), s.note)
         print_table(rows)
     for s in failed:

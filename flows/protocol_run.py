@@ -22,7 +22,7 @@ from segmentation.masks import PARTS
 from segmentation.outline_filter import refine_outline
 from segmentation.pictures import save_mask
 from segmentation.protocol import Predictor, Prompting, Usage, segment_video
-from segmentation.scoring import FrameScores, Score, over_videos
+from segmentation.scoring import GLOBAL, FrameScores, Score, over_videos
 from segmentation.vrs import LabelledVideo, LabelledVideos
 
 OPEN = "protocol.json"
@@ -91,6 +91,8 @@ def run_protocol(
     report("videos", len(chosen), len(chosen))
     scores = [score for record in records for score in _scores(record, parts)]
     means = list(over_videos(scores))
+    lacking = [part for part in parts if not any(s.part == part for s in scores)]
+    means += [Score(part, GLOBAL, note="no video has masks of it", videos=0) for part in lacking]
     for part in parts:
         write_scores(out / f"results_{part}.csv", [s for s in [*scores, *means] if s.part == part])
     total = {key: sum(record.get(key, 0) for record in records) for key in ("frames", "seconds", "prompt_seconds")}
@@ -108,7 +110,7 @@ class _Runner:
     def video(self, videos: LabelledVideos, name: str, parts: Sequence[str]) -> dict[str, Any]:
         """The record of one video, from its file where all parts are in it."""
         file = self.out / "videos" / f"{name}.json"
-        record: dict[str, Any] = read_json(file, "result") if file.is_file() else {"video": name, "parts": {}}
+        record = _read_record(file, name)
         todo = [part for part in parts if part not in record["parts"]]
         if not todo:
             self.reused += 1
@@ -161,13 +163,25 @@ class _Runner:
         return {"parts": rows} | times
 
 
+def _read_record(file: Path, name: str) -> dict[str, Any]:
+    """The record of a video that was run before; an empty one where there is none or none that can be used."""
+    empty: dict[str, Any] = {"video": name, "parts": {}}
+    try:
+        record = read_json(file, "result") if file.is_file() else empty
+        _scores(record, tuple(record["parts"]))
+        whole = record["video"] == name and all(record[key] >= 0 for key in ("frames", "seconds", "prompt_seconds"))
+    except (FlowError, LookupError, TypeError, ValueError, AttributeError):
+        return empty
+    return record if whole else empty
+
+
 def _scores(record: dict[str, Any], parts: Sequence[str]) -> list[Score]:
     """Scores of a video's record, in the parts' order; none for parts that the video has no masks of."""
     scores = []
     for part in (p for p in parts if record["parts"].get(p) is not None):
         row = record["parts"][part]
         j, f = (math.nan if row.get(key) is None else float(row[key]) for key in ("J", "F"))
-        scores.append(Score(part, record["video"], row.get("frames", 0), j, f, row["note"]))
+        scores.append(Score(part, str(record["video"]), int(row.get("frames", 0)), j, f, str(row["note"])))
     return scores
 
 
@@ -175,11 +189,12 @@ def _prepare(out: Path, settings: dict[str, Any]) -> Path:
     """The output folder, new or with results of the same settings."""
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / OPEN).is_file()):
         raise FlowError(f"{out}: is a file or holds other files than this command's; give a new folder")
-    if not (out / OPEN).is_file():
+    begun = any((out / "videos").glob("*.json")) if (out / OPEN).is_file() else False
+    if not begun:
         make_folder(out / "videos")
         write_json(out / OPEN, settings)
         return out
-    held = read_json(out / OPEN, "settings")
+    held = read_json(out / OPEN, "file of settings")
     different = [key for key in settings if not isinstance(held, dict) or held.get(key) != settings[key]]
     if different:
         raise FlowError(f"{out}: holds results with another {', '.join(different)}; give a new folder")

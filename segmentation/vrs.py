@@ -150,9 +150,8 @@ def _roots(path: Path, split: str) -> tuple[Path, Path]:
         for name in KINDS:
             if (root / "image").is_dir() and (root / name).is_dir():
                 return root, root / name
-    raise VideoError(
-        f"{path}: expected image/ and mask_gt/ (VRS) or mask/ (RoboEngine) in it or in {path.name}/{split}/"
-    )
+    also = f" or in {path / split}" if inside else f"; the split {split!r} is no folder's name"
+    raise VideoError(f"{path}: expected image/ and mask_gt/ (VRS) or mask/ (RoboEngine) in it{also}")
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -73,6 +73,20 @@ def test_settings_are_not_mixed(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"video": "a"}', '{"video": "a", "parts": []}', '{"video": "a", "parts": {"robot": {"J": "x"}}}',
+     '{"video": "a", "parts": {"robot": {"J": 1, "F": 1, "note": ""}}}',
+     '{"video": "a", "frames": "1", "seconds": 1, "prompt_seconds": 1, "parts": {}}'],
+)  # fmt: skip
+def test_a_damaged_record_is_made_anew(tmp_path, content):
+    data = make_vrs(tmp_path / "VRS", ("a",))
+    first = run_protocol(data, tmp_path / "out", Loader(), WEIGHTS, prompting=Prompting())
+    (tmp_path / "out" / "videos" / "a.json").write_text(content)
+    again = run_protocol(data, tmp_path / "out", Loader(), WEIGHTS, prompting=Prompting())
+    assert again.reused == 0 and again.scores == first.scores and again.frames == first.frames
+
+
 def test_videos_that_fail_are_tried_again_and_do_not_stop_the_others(tmp_path):
     data = make_vrs(tmp_path / "VRS", ("a", "b", "c", "d"))
     broken = data / "test" / "image" / "b" / "00002.png"
@@ -93,8 +107,10 @@ def test_a_predictor_that_refuses_the_prompts_stops_the_run(tmp_path):
         def add_new_robot(self, *arguments):
             raise WeightsError("no automatic mode")
 
+    data = make_vrs(tmp_path / "VRS")
     with pytest.raises(WeightsError, match="no automatic mode"):
-        run_protocol(make_vrs(tmp_path / "VRS"), tmp_path / "o", Refuses, WEIGHTS, prompting=Prompting())
+        run_protocol(data, tmp_path / "o", Refuses, WEIGHTS, prompting=Prompting())
+    run_protocol(data, tmp_path / "o", Refuses, WEIGHTS, prompting=Prompting("BB"))  # nothing is in the way there
 
 
 def test_a_part_that_is_never_labelled_or_always_empty(tmp_path):
@@ -107,8 +123,9 @@ def test_a_part_that_is_never_labelled_or_always_empty(tmp_path):
         assert [(s.video, s.part, s.frames) for s in result.scores][:4] == [
             ("a", "robot", 4), ("a", "arm", 4), ("b", "robot", 4), ("b", "arm", 0),
         ]  # fmt: skip
-        assert "all empty" in result.scores[3].note and "gripper" not in {s.part for s in result.scores}
-    assert list(rows(tmp_path / "o" / "results_gripper.csv")) == []
+        assert "all empty" in result.scores[3].note
+    assert result.scores[-1].note == "no video has masks of it" and result.scores[-1].part == "gripper"
+    assert list(rows(tmp_path / "o" / "results_gripper.csv")) == [GLOBAL]
 
 
 def test_outlines_are_filtered_by_default_for_vrs_only(tmp_path, monkeypatch):
