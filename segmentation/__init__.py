@@ -1,15 +1,20 @@
 """Masks of robots in video: readers, mask folders, the built-in segmenter, metrics."""
 
-from segmentation.errors import MaskError, VideoError, WeightsError
+from segmentation.errors import MaskError, PromptError, VideoError, WeightsError
+from segmentation.frames import Frames, open_frames
 from segmentation.masks import MaskFolder, write_mask
 from segmentation.metrics import boundary_f, jaccard
+from segmentation.prompts import Prompt, parse_prompts
 from segmentation.segmenter import Segmenter, load_segmenter
 from segmentation.video import Frame, VideoReader, open_video
 
 __all__ = [
     "Frame",
+    "Frames",
     "MaskError",
     "MaskFolder",
+    "Prompt",
+    "PromptError",
     "Segmenter",
     "VideoError",
     "VideoReader",
@@ -17,6 +22,8 @@ __all__ = [
     "boundary_f",
     "jaccard",
     "load_segmenter",
+    "open_frames",
     "open_video",
+    "parse_prompts",
     "write_mask",
 ]

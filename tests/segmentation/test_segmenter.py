@@ -2,14 +2,18 @@
 
 import pickle
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from segmentation import WeightsError, load_segmenter
+from segmentation.compact import NetworkSegmenter, network_size
+from segmentation.errors import PromptError
 from segmentation.network import RobotNet
-from segmentation.segmenter import DEFAULT_WEIGHTS, network_size
+from segmentation.prompts import Prompt, parse_prompts
 from segmentation.training.train import save_weights
+from segmentation.weights_store import DEFAULT_WEIGHTS
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +113,97 @@ def test_hostile_and_broken_weights_are_refused(tmp_path, weights, capsys):
     assert "this ran" not in capsys.readouterr().out
 
 
-def test_unknown_and_later_segmenters():
-    with pytest.raises(WeightsError, match="neither 'default' nor an existing file"):
+def test_unknown_segmenters(cache):
+    with pytest.raises(WeightsError, match="expected default, robotseg, sam2, or an existing file"):
         load_segmenter("nonsense")
     for name in ("robotseg", "sam2"):
-        with pytest.raises(WeightsError, match="not available in this version"):
+        with pytest.raises(WeightsError, match=r"none were added; get .*https://github.com/.*urdfit weights add"):
             load_segmenter(name)
+
+
+def test_prompts_need_frames_that_can_be_looked_at_twice(segmenter):
+    prompts = parse_prompts([("click", "0:1,1,+")])
+    with pytest.raises(TypeError, match="generator"):
+        list(segmenter.segment((np.zeros((48, 64, 3), np.uint8) for _ in range(2)), prompts))
+    with pytest.raises(PromptError, match="the video has 2 frames"):
+        list(segmenter.segment([np.zeros((48, 64, 3), np.uint8)] * 2, parse_prompts([("click", "2:1,1,+")])))
+
+
+class Painted(NetworkSegmenter):
+    """Sees grey: value/255 is the probability; left half arm, right half gripper of each robot: blue says which."""
+
+    def __init__(self):
+        self.looked = []
+
+    def probabilities(self, frame, area=0):
+        self.looked.append(frame.copy())
+        robot = frame[..., 0].astype(np.float32) / 255
+        gripper = frame[..., 2] > 0
+        return np.stack([1 - robot, np.where(gripper, 0, robot), np.where(gripper, robot, 0)])
+
+
+def two_robots(count=9):
+    """Two robots that walk to the right, each with a gripper on its right; the second one starts at x = 60."""
+    frames = []
+    for t in range(count):
+        image = np.zeros((60, 120, 3), np.uint8)
+        for x in (5 + 2 * t, 60 + 2 * t):
+            image[20:40, x : x + 20, 0] = 230
+            image[25:35, x + 20 : x + 28] = (230, 0, 1)
+        frames.append(image)
+    return frames
+
+
+@pytest.mark.parametrize("frame", [0, 4, 8])
+@pytest.mark.parametrize(
+    ("kind", "form"), [("click", "{x},30,+"), ("box", "{a},10,{b},50"), ("mask", "{file}"), ("click", "{other},30,-")]
+)
+def test_of_two_robots_the_one_pointed_at_stays_before_and_after(tmp_path, frame, kind, form):
+    frames = two_robots()
+    x = 15 + 2 * frame
+    mask = np.zeros((60, 120), np.uint8)
+    mask[20:40, 5 + 2 * frame : 25 + 2 * frame] = 255
+    mask[25:35, 25 + 2 * frame : 33 + 2 * frame] = 255
+    cv2.imwrite(str(tmp_path / "m.png"), mask)
+    text = form.format(x=x, other=x + 55, a=x - 14, b=x + 24, file=tmp_path / "m.png")
+    prompts = parse_prompts([(kind, f"{frame}:{text}")])
+    segmenter = Painted()
+    found = list(segmenter.segment(frames, prompts))
+    assert len(found) == 9 and [m["robot"].dtype for m in found] == [np.float32] * 9
+    for t, masks in enumerate(found):
+        left = (frames[t][..., 0] > 0) & (np.arange(120) < 35 + 2 * t)
+        gripper = left & (frames[t][..., 2] > 0)
+        assert np.array_equal(masks["robot"] > 0.5, left), t
+        assert np.array_equal(masks["gripper"] > 0.5, gripper) and np.array_equal(masks["arm"] > 0.5, left & ~gripper)
+    order = [index for index, _ in segmenter.track(frames, prompts)]
+    assert order == [frame, *range(frame - 1, -1, -1), *range(frame + 1, 9)]
+
+
+def test_a_later_prompt_corrects_from_its_frame_on():
+    frames = two_robots()
+    prompts = parse_prompts([("click", "2:20,30,+"), ("click", "6:80,30,+"), ("click", "6:25,30,-")])
+    found = list(Painted().segment(frames, prompts, ("robot",)))
+    for t, masks in enumerate(found):
+        assert set(masks) == {"robot"}
+        columns = np.flatnonzero((masks["robot"] > 0.5).any(0))
+        assert columns.max() < 60 if t < 6 else columns.min() >= 60, t
+
+
+def test_a_part_is_taken_from_the_other_part_and_dropped_from_the_robot():
+    frames = two_robots(4)
+    found = list(Painted().segment(frames, parse_prompts([("click", "0:85,30,-"), ("click", "gripper@1:86,30,-")])))
+    assert (found[0]["robot"][30] > 0.5).sum() == (found[0]["arm"][30] > 0.5).sum() + 8  # the left gripper's 8
+    mask = np.zeros((60, 120), bool)
+    mask[22:38, 15:25] = True  # half of the arm is called gripper
+    found = list(Painted().segment(frames, [Prompt(0, "gripper", mask=mask)]))
+    assert np.array_equal(found[0]["gripper"] > 0.5, mask) and not (found[0]["arm"][mask] > 0.5).any()
+    assert (found[0]["robot"][mask] > 0.5).all()
+
+
+def test_pointing_at_nothing_is_told_not_ignored():
+    for kind, text in (("click", "1:100,5,+"), ("box", "1:90,0,119,10"), ("click", "gripper@1:10,30,+")):
+        with pytest.raises(PromptError, match=r"the built-in network sees no (robot|gripper)"):
+            list(Painted().segment(two_robots(3), parse_prompts([(kind, text)])))
 
 
 def test_a_frame_of_another_kind_is_refused(segmenter):

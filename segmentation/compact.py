@@ -1,0 +1,142 @@
+"""The segmenter that ships: the compact network frame by frame, and prompts that choose and mend what it finds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import cv2
+import numpy as np
+import torch
+
+from segmentation.errors import PromptError
+from segmentation.frames import Frames, open_frames
+from segmentation.guide import Guide
+from segmentation.network import STRIDE, RobotNet
+from segmentation.order import Masks, in_order
+from segmentation.prompts import Prompt, check_prompts, merge
+from segmentation.restrict import FLOOR, window
+
+NEAR_AREA, FAR_AREA = 320 * 416, 480 * 640  # pixels the network sees; pictures are shrunk or enlarged to them
+FAR_SHARE = 0.12  # of the picture is robot: below this it is far away
+
+
+class NetworkSegmenter:
+    """The compact network, frame by frame; `robot` is the union of `arm` and `gripper`.
+
+    The network knows robots of a certain size: a robot that fills the picture is best seen small, one that is far
+    away large. So the size at which it looks follows the share of the picture that was robot in the frame before.
+    """
+
+    parts: tuple[str, ...] = ("robot", "arm", "gripper")
+
+    def __init__(self, network: RobotNet, device: str = "cpu"):
+        self.device = torch.device(device)
+        self.dtype = torch.bfloat16 if _bfloat16_is_fast(self.device) else torch.float32
+        network = network.eval().fuse().to(self.device, self.dtype)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def segment(
+        self, frames: Frames | Iterable[np.ndarray], prompts: Sequence[Prompt] = (), parts: Sequence[str] = ()
+    ) -> Iterator[Masks]:
+        """See `Segmenter.segment`."""
+        return in_order(self.track(frames, prompts, parts))
+
+    def track(
+        self, frames: Frames | Iterable[np.ndarray], prompts: Sequence[Prompt] = (), parts: Sequence[str] = ()
+    ) -> Iterator[tuple[int, Masks]]:
+        """See `Segmenter.track`: with prompts first the frame of the first one, then those before, then those after."""
+        found = self._guided(frames, prompts) if prompts else self._plain(frames)
+        for index, masks in found:
+            yield index, {part: masks[part] for part in parts or self.parts}
+
+    def _plain(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[int, Masks]]:
+        area = None
+        for index, frame in enumerate(frames):
+            masks, area = self._look(frame, area)
+            yield index, masks
+
+    def _guided(self, frames: Frames | Iterable[np.ndarray], prompts: Sequence[Prompt]) -> Iterator[tuple[int, Masks]]:
+        film = open_frames(frames)  # type: ignore[arg-type]
+        prompts = merge(prompts)
+        check_prompts(prompts, film.width, film.height, len(film))
+        for prompt in prompts:
+            if prompt.mask is None:
+                _check_seen(self._look(film[prompt.frame])[0], prompt)
+        start = prompts[0].frame
+        here = [p for p in prompts if p.frame == start]
+        guide = Guide(prompts)
+        masks, area = self._look(film[start])
+        yield start, guide.step(masks, here)
+        backward, back_area = guide.copy(), area
+        for index in range(start - 1, -1, -1):
+            masks, back_area = self._look(film[index], back_area)
+            yield index, backward.step(masks)
+        for index in range(start + 1, len(film)):
+            masks, area = self._look(film[index], area)
+            yield index, guide.step(masks, [p for p in prompts if p.frame == index])
+
+    def _look(self, frame: np.ndarray, area: int | None = None) -> tuple[Masks, int]:
+        """Masks of a frame, and the pixels that the network should see of the next."""
+        if area is None:
+            area = _area(self.probabilities(frame))
+        probability = self.probabilities(frame, area)
+        return {"robot": probability[1:].sum(0), "arm": probability[1], "gripper": probability[2]}, _area(probability)
+
+    @torch.inference_mode()
+    def probabilities(self, frame: np.ndarray, area: int = NEAR_AREA) -> np.ndarray:
+        """Softmax (3,H,W) float32 over background, arm, gripper of one (H,W,3) uint8 RGB frame.
+
+        area: pixels the network sees.
+        """
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise ValueError(f"a frame must be (H,W,3) uint8 RGB, got {frame.shape} {frame.dtype}")
+        height, width = frame.shape[:2]
+        h, w = network_size(height, width, area)
+        method = cv2.INTER_AREA if h * w < height * width else cv2.INTER_LINEAR
+        small = cv2.resize(frame, (w, h), interpolation=method)
+        image = torch.from_numpy(np.ascontiguousarray(small))[None].to(self.device).permute(0, 3, 1, 2)
+        image = image.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        soft = self.network(image).float().softmax(1)
+        full = cv2.resize(soft[0].permute(1, 2, 0).cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.ascontiguousarray(full.transpose(2, 0, 1))
+
+
+def _check_seen(masks: Masks, prompt: Prompt) -> None:
+    """A prompt that asks for something where the network sees nothing must not end in silence.
+
+    Raises:
+        PromptError: a click inside, or a box, where the probability is too low to bring anything back.
+    """
+    part = prompt.part or "robot"
+    advice = "click elsewhere or on another frame, give a mask with --mask, or use other weights"
+    points = np.rint(prompt.points[prompt.labels == 1])
+    for x, y in np.clip(points, 0, (masks[part].shape[1] - 1, masks[part].shape[0] - 1)).astype(int):
+        if masks[part][y, x] <= FLOOR:
+            raise PromptError(
+                f"{prompt.where}: the built-in network sees no {part} at {x},{y} (probability "
+                f"{masks[part][y, x]:.2f}, at least {FLOOR:g} is needed); {advice}"
+            )
+    if prompt.box is not None and not (masks[part][window(prompt.box, masks[part].shape)] > FLOOR).any():
+        raise PromptError(f"{prompt.where}: the built-in network sees no {part} in the box; {advice}")
+
+
+def _area(probability: np.ndarray) -> int:
+    """Pixels the network should see of a picture with these probabilities (3,H,W)."""
+    return FAR_AREA if float((probability[0] < 0.5).mean()) < FAR_SHARE else NEAR_AREA
+
+
+def network_size(height: int, width: int, area: int = NEAR_AREA) -> tuple[int, int]:
+    """Input size nearest the picture's shape with about `area` pixels, multiples of 32 (height, width)."""
+    scale = (area / (height * width)) ** 0.5
+    return tuple(max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (height, width))  # type: ignore[return-value]
+
+
+def _bfloat16_is_fast(device: torch.device) -> bool:
+    """Half the bits only help where the processor computes with them; elsewhere they are emulated."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if os.environ.get("URDFIT_FLOAT32"):
+        return False
+    capability = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return bool(capability())
