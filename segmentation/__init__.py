@@ -20,6 +20,7 @@ __all__ = [
     "VideoReader",
     "WeightsError",
     "boundary_f",
+    "build_robotseg",
     "jaccard",
     "load_segmenter",
     "open_frames",
@@ -27,3 +28,12 @@ __all__ = [
     "parse_prompts",
     "write_mask",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """RobotSeg needs the optional package sam2; see `segmentation.robotseg`."""
+    if name in ("RobotSegPredictor", "build_robotseg"):
+        import segmentation.robotseg
+
+        return getattr(segmentation.robotseg, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
