@@ -106,6 +106,7 @@ def evaluate_protocol_command(
         raise UsageError(f"--mode {mode}: expected {', '.join(MODES)}")
     parts = parts_of(part or ["robot"])
     found = find_weights(weights, device)
+    found.check(mode.upper())
     with progress_bars(quiet):
         result = run_protocol(
             dataset, out, found.load, found.identity, prompting=Prompting(mode.upper()), parts=parts, guided=guided,

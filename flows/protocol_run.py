@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from flows.errors import FlowError, UsageError
 from flows.files import make_folder, read_json, write_json
 from flows.mask_scores import FAILED, write_scores
@@ -26,6 +28,7 @@ from segmentation.scoring import GLOBAL, FrameScores, Score, over_videos
 from segmentation.vrs import LabelledVideo, LabelledVideos
 
 OPEN = "protocol.json"
+SEED = 0  # RobotSeg draws the first of its memory tokens at random
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,9 @@ class _Runner:
         if self.predictor is None:
             self.predictor = self.load()  # outside the net below: without it no video can run
         try:
-            fresh = self._run(videos.open(name), todo)
+            with torch.random.fork_rng(devices=[]):  # every video starts alike, whichever were run before it
+                torch.manual_seed(SEED)
+                fresh = self._run(videos.open(name), todo)
         except WeightsError:  # no other video would fare better
             raise
         except Exception as error:

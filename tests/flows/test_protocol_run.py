@@ -157,6 +157,16 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert "urdfit: error: b, robot: not scored:" in capsys.readouterr().err
 
 
+def test_modes_that_the_weights_cannot_run(tmp_path, monkeypatch, capsys):
+    data = make_vrs(tmp_path / "VRS", ("a",))
+    arguments = ["evaluate", "protocol", str(data), "--out", str(tmp_path / "o"), "--mode"]
+    assert main([*arguments, "BB"]) == 2 and "default takes no clicks or boxes" in capsys.readouterr().err
+    sam = FoundWeights(Loader(), {"name": "sam2.1_hiera_t"}, automatic=False)
+    monkeypatch.setattr(flows.protocol_weights, "find_weights", lambda *_: sam)
+    assert main([*arguments, "AU"]) == 2 and "finds nothing without prompts" in capsys.readouterr().err
+    assert main([*arguments, "BB"]) == 0
+
+
 def test_wrong_weights_are_told_before_anything_is_written(tmp_path, capsys):
     data = make_vrs(tmp_path / "VRS", ("a",))
     (tmp_path / "w.pt").write_bytes(b"no weights")
