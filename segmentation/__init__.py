@@ -1,5 +1,7 @@
 """Masks of robots in video: readers, mask folders, the built-in segmenter, metrics."""
 
+from typing import TYPE_CHECKING, Any
+
 from segmentation.errors import MaskError, PromptError, VideoError, WeightsError
 from segmentation.frames import Frames, open_frames
 from segmentation.masks import MaskFolder, write_mask
@@ -8,6 +10,9 @@ from segmentation.prompts import Prompt, parse_prompts
 from segmentation.segmenter import Segmenter, load_segmenter
 from segmentation.video import Frame, VideoReader, open_video
 
+if TYPE_CHECKING:
+    from segmentation.robotseg import RobotSegPredictor, build_robotseg
+
 __all__ = [
     "Frame",
     "Frames",
@@ -15,6 +20,7 @@ __all__ = [
     "MaskFolder",
     "Prompt",
     "PromptError",
+    "RobotSegPredictor",
     "Segmenter",
     "VideoError",
     "VideoReader",

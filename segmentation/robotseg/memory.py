@@ -114,9 +114,9 @@ def pointer_memories(
         t = frame - ago * sign
         if not 0 <= t < num_frames:
             break
-        output = tracked.get(t, others.get(t))
-        if output is not None:
-            found.append((ago, output["obj_ptr"]))
+        past = tracked.get(t, others.get(t))
+        if past is not None:
+            found.append((ago, past["obj_ptr"]))
     return found
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from segmentation.frames import Frames
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -31,14 +31,14 @@ def unnormalised(image: Tensor) -> Tensor:
     return image * deviation + mean
 
 
-class Pictures(Sequence):
+class Pictures:
     """A sequence of frames seen as pictures; holds none of them."""
 
-    def __init__(self, frames: Sequence[np.ndarray], size: int):
+    def __init__(self, frames: Frames, size: int):
         self.frames, self.size = frames, size
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]
+    def __getitem__(self, index: int) -> Tensor:
         return picture(self.frames[index], self.size)

@@ -194,8 +194,8 @@ class Sam2Predictor(StreamingPredictor):
             WeightsError: always; says what to do.
         """
         raise WeightsError(
-            f"SAM 2 does not know robots: frame {frame_idx} needs a click, a box or a mask on the {part}, or weights of "
-            "RobotSeg"
+            f"SAM 2 does not know robots: frame {frame_idx} needs a click, a box or a mask on the {part}, or "
+            "weights of RobotSeg"
         )
 
     def add_new_points_or_box(self, *arguments: Any, part: str | None = None, **named: Any) -> tuple:
