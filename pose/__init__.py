@@ -1,9 +1,9 @@
 """Cameras, differentiable silhouettes, and fitting a robot to masks."""
 
-from pose.bundle import PosePrior
 from pose.camera import Camera
 from pose.errors import CameraError, FitError
 from pose.fit import fit_video
+from pose.priors import PosePrior
 from pose.silhouette import Silhouette, render_silhouette
 from pose.trajectory import Trajectory
 from pose.views import ViewsFit, fit_views

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,17 +16,19 @@ from pose.errors import FitError
 from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find, mistakable
 from pose.kernel import coverage, make_model, see
 from pose.keyframes import choose, pyramids, scan
+from pose.priors import PosePrior
+from pose.problem import Problem, prepare
 from pose.settle import KNOWN, Shared, follow, polish, share
 from pose.smoothing import smooth
 from pose.solver import SHARED
-from pose.targets import Targets, shrink
+from pose.targets import shrink
+from pose.timing import Timing, align
 from pose.tracking import FINE, MIDDLE, PYRAMID, Frame, Near, Tracker
 from pose.trajectory import Trajectory
 from pose.uncertainty import joint_scale, observable, prior_information
 from urdf import Robot
 
 Progress = Callable[[str, int, int], None]
-UNKNOWNS = ("camera", "joints", "gripper", "focal")
 KEY_FRAMES = 8
 SEARCH_FACES = 700
 FINE_FACES = 10_000
@@ -35,22 +37,6 @@ USUAL_SPEED = 3.0  # rad/s, m/s; where the description states none
 DEAR = 1.6  # times the usual cost: a frame is searched again
 START_SPREAD = 0.5  # rad: how far a given start may be from the truth
 FOLLOW_SPREAD = 0.25  # rad: how far joints may move from one frame to the next
-
-
-@dataclass(frozen=True)
-class Problem:
-    """The arguments of a fit, checked and resolved."""
-
-    robot: Robot
-    targets: Targets
-    camera: Camera
-    camera_free: bool
-    focal_free: bool
-    q: np.ndarray | None  # (T,n) known or start values, NaN where there is none
-    free: np.ndarray  # (n,)
-    solved: tuple[str, ...]
-    times: np.ndarray
-    known: tuple[int, ...]  # frames whose joints are believed as given
 
 
 def fit_video(
@@ -63,6 +49,8 @@ def fit_video(
     solve: Sequence[str] | None = None,
     times: np.ndarray | None = None,
     fps: float = 30.0,
+    q_times: np.ndarray | None = None,
+    pose_prior: PosePrior | None = None,
     progress: Progress | None = None,
     seed: int = 0,
 ) -> Trajectory:
@@ -75,10 +63,13 @@ def fit_video(
         masks: T mappings from part (robot, arm, gripper) to (H,W) masks, read one at a time: uint8 0/255, bool, or
             float probabilities in 0..1.
         camera: K and, where known, T_cam_base; None: centred principal point, focal length and pose unknown.
-        q: (T,n) joint values (rad, m) in the order of robot.joint_names, NaN where unknown.
+        q: (T,n) joint values (rad, m) in the order of robot.joint_names; a column with NaN is solved for.
         q0: (n,) joints of the first frame, from which the others are tracked.
-        solve: any of camera, joints, gripper, focal; by default what was not given.
+        solve: any of camera, joints, gripper, focal, time; by default what was not given. `time` is by how many
+            seconds the clock of the joints is ahead of the pictures' (`Trajectory.time_offset`).
         times: (T,) seconds; by default frame / fps.
+        q_times: (M,) seconds of the rows of q (M,n), when they are not those of the frames.
+        pose_prior: where the camera is believed to be; it is solved for, from there.
         progress: called with (stage, done, total).
         seed: of the random search.
 
@@ -98,7 +89,7 @@ def fit_video(
         seconds[stage], clock = now - clock, now
 
     rng = np.random.default_rng(seed)
-    problem = _prepare(robot, masks, camera, q, q0, solve, times, fps)
+    problem = prepare(robot, masks, camera, q, q0, solve, times, fps, q_times, pose_prior)
     thumbnails = scan(problem.targets, say)
     seen = np.array([thumb is not None for thumb in thumbnails])
     if not seen.any():
@@ -125,6 +116,14 @@ def fit_video(
     )  # fmt: skip
     if q0 is not None and not problem.camera_free:
         tracker = replace(tracker, trust=_trust(problem, tracker))
+    timing: Timing | None = None
+    if problem.log is not None:
+        free_camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
+        timing = align(problem.targets, tracker, seen, problem.log, problem.times, free_camera)
+        camera_found = problem.targets.camera(camera_found, timing.view)
+        views = tuple(problem.targets.view(camera_found, level.width) for level in PYRAMID)
+        tracker = replace(tracker, views=views)
+        problem = replace(problem, q=problem.log.at(problem.times + timing.offset))
     anchors = {} if solution is None else {keys[i]: solution.q[i] for i in range(len(keys))}
     frames = _track(problem, tracker, anchors, seen, rng, say)
     if problem.q is None:
@@ -134,68 +133,22 @@ def fit_video(
         )  # fmt: skip
     lap("track")
     free_camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
-    polished, used = polish(problem.targets, tracker, frames, free_camera, problem.known)
+    polished, used = polish(problem.targets, tracker, frames, free_camera, problem.known, problem.near)
     camera_found = problem.targets.camera(camera_found, polished.view)
     frames = follow(problem.targets, tracker, frames, camera_found, polished, problem.known, say)
-    shared = share(problem.targets, tracker, frames, used, polished, free_camera, problem.known)
+    shared = share(problem.targets, tracker, frames, used, polished, free_camera, problem.known, problem.near)
     lap("polish")
     offset = float(polished.view.offset[0]) * max(problem.targets.width, problem.targets.height) / 640
     trajectory = _finish(problem, frames, camera_found, shared, limits, offset)
+    if timing is not None:
+        trajectory = replace(trajectory, time_offset=timing.offset, time_sigma=timing.sigma)
+        if not timing.observable:
+            warnings.append(
+                f"the joints' clock cannot be told from this clip (to {timing.sigma:.2f} s): it hardly moves"
+            )
     lap("smooth")
     warnings += _warnings(problem, trajectory)
     return replace(trajectory, warnings=tuple(warnings), seconds=seconds, alternatives=tuple(alternatives))
-
-
-def _prepare(robot, masks, camera, q, q0, solve, times, fps) -> Problem:
-    targets = Targets(masks, camera)
-    count, joints = len(targets), len(robot.joint_names)
-    if q is not None:
-        q = np.array(q, float)
-        if q.shape != (count, joints):
-            raise FitError(
-                f"joints have shape {'x'.join(map(str, q.shape))}, expected {count} frames x {joints} joints "
-                f"({', '.join(robot.joint_names)})"
-            )
-    if q0 is not None:
-        q0 = np.array(q0, float)
-        if q0.shape != (joints,) or not np.isfinite(q0).all():
-            raise FitError(f"q0 must hold {joints} finite joint values ({', '.join(robot.joint_names)})")
-        q = np.full((count, joints), np.nan) if q is None else q
-        q[0] = q0
-    times = np.arange(count) / fps if times is None else np.asarray(times, float)
-    if times.shape != (count,) or (np.diff(times) <= 0).any():
-        raise FitError(f"times must be {count} increasing numbers of seconds")
-    if solve is None:
-        known = q is not None and np.isfinite(q).all(0)
-        free = np.ones(joints, bool) if q is None else ~np.asarray(known)
-        camera_free = camera is None or camera.T_cam_base is None
-        focal_free = camera is None
-    else:
-        wrong = sorted(set(solve) - set(UNKNOWNS))
-        if wrong:
-            raise FitError(f"cannot solve for {', '.join(wrong)}; choose from {', '.join(UNKNOWNS)}")
-        free = np.zeros(joints, bool)
-        free[robot.arm_joints] = "joints" in solve
-        free[robot.gripper_joints] = "gripper" in solve
-        camera_free, focal_free = "camera" in solve, "focal" in solve
-        if not camera_free and (camera is None or camera.T_cam_base is None):
-            raise FitError("the camera's pose is not given and not among what to solve for: add camera to --solve")
-        if not focal_free and camera is None:
-            raise FitError("the camera's K is not given and focal is not among what to solve for: add focal to --solve")
-        if q is None:
-            free[:] = True
-        elif np.isnan(q[:, ~free]).any():
-            raise FitError("the given joints hold NaN in a joint that is not solved for")
-    if camera is None:  # the focal length is only the centre of a search
-        camera = Camera.from_focal(targets.width, targets.height, 0.9 * max(targets.width, targets.height))
-    solved = tuple(
-        name for name, is_free in zip(
-            UNKNOWNS, (camera_free, free[robot.arm_joints].any(), free[robot.gripper_joints].any(), focal_free)
-        ) if is_free
-    )  # fmt: skip
-    if q is not None and not np.isfinite(q).any():
-        q = None
-    return Problem(robot, targets, camera, camera_free, focal_free, q, free, solved, times, () if q0 is None else (0,))
 
 
 def _keys(problem: Problem, keys: list[int], models, search_model, limits) -> KeyFrames:
@@ -208,7 +161,7 @@ def _keys(problem: Problem, keys: list[int], models, search_model, limits) -> Ke
     return KeyFrames(
         models, search_model, problem.targets.channels, PYRAMID, pyramids(problem.targets, keys), K,
         not problem.focal_free, problem.camera.T_cam_base, problem.camera_free, q, problem.free, limits,
-        problem.robot.rest, mistakable(problem.robot),
+        problem.robot.rest, mistakable(problem.robot), problem.near,
     )  # fmt: skip
 
 
@@ -256,13 +209,14 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
             return None
         target = targets.read(t, FINE.width)
         own, anchor = given(t), anchors.get(t)
+        previous = [problem.given(t, q) for q in previous]
         starts = [q for q in (own, *previous, anchor) if q is not None]
         if t in problem.known or not problem.free.any():
             assert own is not None
             frames[t] = _looked_at(tracker, own, target)
             return own
         if not starts:
-            starts = tracker.search(tracker.rest, target, rng, 0.8)
+            starts = tracker.search(problem.given(t, tracker.rest), target, rng, 0.8)
         # the pull settles what the masks leave open: a key frame that was solved alone may have its wrist turned round
         near = Near(previous[0], FOLLOW_SPREAD * unit) if previous else None
         if own is not None:

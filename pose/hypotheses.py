@@ -17,6 +17,7 @@ from pose.azimuth import BaseAxis, base_axis, minima
 from pose.bundle import Solution, Unknowns, solve
 from pose.errors import FitError
 from pose.kernel import Model
+from pose.priors import PosePrior
 from pose.solver import Level, View, evaluate, parallel
 from pose.start import Guesses, Search
 from pose.tracking import Tracker
@@ -38,6 +39,7 @@ class KeyFrames:
         T_cam_base: (4,4) start or known pose, or None.
         q: (F,n) known joints or starts, or None; free: (n,) which of them are unknown.
         turns: joint and angle by which it may have been mistaken, see `mistakable`.
+        near: where the camera is believed to be.
     """
 
     models: tuple[Model, ...]
@@ -54,6 +56,7 @@ class KeyFrames:
     limits: tuple[np.ndarray, np.ndarray]
     rest: np.ndarray
     turns: tuple[tuple[int, float], ...] = ()
+    near: PosePrior | None = None
 
     def view(self, level: int, K: np.ndarray, T: np.ndarray) -> View:
         """A working view with the pose T and the focal length that K has at the coarsest level."""
@@ -147,7 +150,7 @@ def _solve(
     return solve(
         key.models[level], h.q[index], key.view(level, h.K, h.T), [key.targets[level][f] for f in index], key.channels,
         key.levels[level], Unknowns(camera, key.free, offsets), key.limits, iterations=iterations,
-        prior=(np.tile(key.rest, (len(index), 1)), _rest_information(key)),
+        prior=(np.tile(key.rest, (len(index), 1)), _rest_information(key)), pose_prior=key.near,
     )  # fmt: skip
 
 
@@ -176,6 +179,7 @@ def _search(key: KeyFrames, base: int) -> Search:
     return Search(
         key.search_model, np.stack(key.targets[0]), key.channels, key.limits, key.K[0], key.focal_known, key.rest,
         q=key.q if not key.free.any() else None, T=None if key.camera_free else key.T_cam_base, base=base,
+        free=None if key.free.all() else key.free, near=key.near,
     )  # fmt: skip
 
 
@@ -237,9 +241,10 @@ def _extend(key: KeyFrames, h: Hypothesis, base: int, rng) -> Hypothesis:
     frames = len(q)
     for f, neighbour in [(f, f - 1) for f in range(base + 1, frames)] + [(f, f + 1) for f in range(base - 1, -1, -1)]:
         target = key.targets[0][f]
-        candidate, overlap = tracker.refine(q[neighbour], [target])
+        begin = q[neighbour] if key.q is None else np.where(key.free, q[neighbour], key.q[f])
+        candidate, overlap = tracker.refine(begin, [target])
         if overlap < iou[base] - 0.05:
-            for start in tracker.search(q[neighbour], target, rng, 0.6)[:3]:
+            for start in tracker.search(begin, target, rng, 0.6)[:3]:
                 other, value = tracker.refine(start, [target])
                 if value > overlap:
                     candidate, overlap = other, value

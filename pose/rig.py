@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pose.bundle import Bundle, Free, Look, PosePrior, Priors, State, settle
+from pose.bundle import Bundle, Free, Look, State, settle
 from pose.camera import Camera
 from pose.errors import FitError
 from pose.kernel import Model
+from pose.priors import PosePrior, Priors
 from pose.solver import CHANNELS, View
 from pose.targets import Targets, shrink
 from pose.tracking import FINE, PYRAMID, Tracker

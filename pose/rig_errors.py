@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 
 from pose.azimuth import base_axis, spread
-from pose.bundle import LENS, TWIST, Look, State, look_at, pivot_points
+from pose.bundle import LENS, Look, State, look_at, pivot_points
 from pose.camera import Camera
 from pose.kernel import CAMERA_PARAMETERS
+from pose.priors import TWIST
 from pose.rig import Rig
 from pose.settle import bears_out, news
 from pose.solver import CHANNELS, OFFSET, SHARED, parallel, residual

@@ -100,15 +100,22 @@ def from_nothing(rig: Rig, cameras: Sequence[Camera], keys: Sequence[int], turns
             continue
         first = Hypothesis(_coarse(key, solution.view.K), solution.view.T_cam_base, solution.q, solution.iou)
         apart = [h for h in others if np.abs(h.q - first.q).max() > 0.3]
+        before = best
         for h in [first, *apart[: SHOWN - 1]]:
             start = _shown(rig, cameras, keys, v, h, index, turns, rng)
             if start is not None and (best is None or start.score > best.score):
                 best = start
-        if best is not None and best.score > EXPLAINED:
+        if best is not None and (best.score > EXPLAINED or (before is not None and _agree(best, before))):
             break
     if best is None:
         raise failure or FitError("no instant is seen by two views: fit each view by itself")
     return _base_turned(rig, best, keys)
+
+
+def _agree(a: Start, b: Start) -> bool:
+    """Whether two searches, from different views, came to the same cameras."""
+    turns = [camera_turn(x.T_cam_base, y.T_cam_base) for x, y in zip(a.cameras, b.cameras)]
+    return a is not b and abs(a.score - b.score) < 0.01 and max(turns) < np.deg2rad(5)
 
 
 def _base_turned(rig: Rig, start: Start, keys: Sequence[int]) -> Start:

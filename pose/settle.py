@@ -17,6 +17,7 @@ from pose.azimuth import base_axis, spread
 from pose.bundle import Solution, Unknowns, solve
 from pose.camera import Camera
 from pose.errors import FitError
+from pose.priors import PosePrior
 from pose.solver import CHANNELS, OFFSET, SHARED, View, evaluate, parallel, residual
 from pose.targets import Targets
 from pose.tracking import FINE, PYRAMID, Frame, Tracker
@@ -29,13 +30,19 @@ LEAST = 0.02  # of the information that the normal equations state, kept at leas
 
 
 def polish(
-    targets: Targets, tracker: Tracker, frames: Sequence[Frame | None], camera: np.ndarray, known: Sequence[int]
+    targets: Targets,
+    tracker: Tracker,
+    frames: Sequence[Frame | None],
+    camera: np.ndarray,
+    known: Sequence[int],
+    near: PosePrior | None = None,
 ) -> tuple[Solution, list[int]]:
     """Solve for what is shared, with the joints of a sample of well-explained frames.
 
     Args:
         camera: (7,) which camera parameters are free.
         known: frames whose joints are believed as they are.
+        near: where the camera is believed to be.
 
     Returns:
         the solution on the finest level, and the frames it rests on.
@@ -60,7 +67,7 @@ def polish(
     solution = solve(
         tracker.models[-1], q, tracker.views[-1], [targets.read(t, FINE.width) for t in used], tracker.channels, FINE,
         Unknowns(camera, tracker.free, offsets=True), tracker.limits, prior=(mean, weight), trust=tracker.trust[-1],
-        iterations=12, tolerance=1e-3,
+        iterations=12, tolerance=1e-3, pose_prior=near,
     )  # fmt: skip
     return solution, used
 
@@ -112,7 +119,7 @@ class Shared:
 
 def share(
     targets: Targets, tracker: Tracker, frames: Sequence[Frame | None], used: list[int], solution: Solution,
-    camera: np.ndarray, known: Sequence[int],
+    camera: np.ndarray, known: Sequence[int], near: PosePrior | None = None,
 ) -> Shared:  # fmt: skip
     """The errors of what is shared, from the normal equations of the used frames and from looking whether these hold.
 
@@ -137,7 +144,9 @@ def share(
         kept[SHARED + k] = np.sqrt(bears_out(int(k), q, plain, tracker.limits, lambda i, row: cost(i, row, stand)))
     shared = Shared(np.zeros((SHARED, SHARED)), kept)
     H = _assemble([shared.information(frame, mask) for frame, mask in zip(chosen, masks)], tracker, used, known)
-    axis = base_axis(model, tracker.free) if camera[:6].all() else None
+    if near is not None:
+        H[range(6), range(6)] += near.information
+    axis = base_axis(model, tracker.free) if camera[:6].all() and near is None else None
     if axis is not None:
         u = np.zeros(len(H))
         u[:6] = axis.direction(view.T_cam_base, solution.pivot)

@@ -13,6 +13,7 @@ from numba import njit, prange
 from scipy.spatial.transform import Rotation
 
 from pose.kernel import Model, link_poses, overlaps, project
+from pose.priors import PosePrior
 
 # Arms in pictures stand upright and are seen from the side or above; some cameras hang upside down.
 ELEVATION = np.deg2rad([-15.0, 80.0])
@@ -156,6 +157,8 @@ class Search:
         q: (F,n) joints, or None when they are unknown; then only the frame `base` is searched.
         T: (4,4) known camera pose, or None.
         rest: (n,) likely joints around which most guesses lie.
+        free: (n,) joints that are unknown; the others are as `rest` has them. None: all.
+        near: where the camera is believed to be, when T is unknown.
     """
 
     model: Model
@@ -168,6 +171,8 @@ class Search:
     q: np.ndarray | None = None
     T: np.ndarray | None = None
     base: int = 0
+    free: np.ndarray | None = None
+    near: PosePrior | None = None
 
     def score(self, guesses: Guesses) -> Guesses:
         """The guesses with their overlap, averaged over channels, and over frames when the joints are known."""
@@ -198,6 +203,10 @@ class Search:
         q = self._joints(count, rng)
         if self.T is not None:
             return self.score(Guesses(q, np.tile(self.T, (count, 1, 1)), K, np.zeros(count)))
+        if self.near is not None:
+            return self.score(
+                Guesses(q, self._near(np.tile(self.near.T_cam_base, (count, 1, 1)), 1.0, rng), K, np.zeros(count))
+            )
         elevation = np.arcsin(rng.uniform(np.sin(ELEVATION[0]), np.sin(ELEVATION[1]), count))
         upright = rng.random(count) < UPRIGHT_SHARE
         roll = np.where(upright, rng.normal(0, UPRIGHT_ROLL, count), rng.uniform(-np.pi, np.pi, count))
@@ -214,21 +223,25 @@ class Search:
         return self.score(Guesses(qs, T, K, np.zeros(count)))
 
     def breed(
-        self, parents: Guesses, children: int, spread: float, rng: np.random.Generator, free: np.ndarray | float = 1.0
+        self, parents: Guesses, children: int, spread: float, rng: np.random.Generator, free: np.ndarray | None = None
     ) -> Guesses:
         """The parents and their mutated children; `spread` is the joints' mutation in radians."""
+        free = self.free if free is None else free
         index = np.repeat(np.arange(len(parents.q)), children)
         q, T, K = parents.q[index], parents.T[index], parents.K[index].copy()
         if self.q is None:
             # few joints at a time: a good guess is wrong in one or two
             mutated = rng.random(q.shape) < 0.4
-            scale = np.minimum(1.0, (self.limits[1] - self.limits[0]) / 3) * free
+            scale = np.minimum(1.0, (self.limits[1] - self.limits[0]) / 3)
+            scale = scale if free is None else scale * free
             q = np.clip(q + mutated * rng.normal(0, spread, q.shape) * scale, *self.limits)
         if not self.focal_known:
             factor = np.exp(rng.normal(0, spread / 3, len(K)))
             K[:, 0, 0] *= factor
             K[:, 1, 1] *= factor
-        if self.T is None:
+        if self.near is not None and self.T is None:
+            born = self.score(Guesses(q, self._near(T, spread / 2, rng), K, np.zeros(len(T))))
+        elif self.T is None:
             R = Rotation.from_rotvec(rng.normal(0, spread / 2, (len(T), 3))).as_matrix() @ T[:, :3, :3]
             born = self.score(self._placed(q, R, K, rng, turn=False))
         else:
@@ -248,7 +261,17 @@ class Search:
         low, high = self.limits
         near = np.clip(self.rest + rng.normal(0, 0.7, (count, len(low))) * np.minimum(1.0, (high - low) / 3), low, high)
         anywhere = rng.uniform(low, high, (count, len(low)))
-        return np.where(rng.random((count, 1)) < 0.6, near, anywhere)
+        out = np.where(rng.random((count, 1)) < 0.6, near, anywhere)
+        return out if self.free is None else np.where(self.free, out, self.rest)
+
+    def _near(self, T: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+        """Poses (N,4,4) spread about others by a share of the prior's deviations; they turn about the base."""
+        assert self.near is not None
+        out = T.copy()
+        turn = Rotation.from_rotvec(rng.normal(0, share * self.near.rotation, (len(T), 3))).as_matrix()
+        out[:, :3, :3] = turn @ T[:, :3, :3]
+        out[:, :3, 3] += rng.normal(0, share * self.near.translation, (len(T), 3))
+        return out
 
     def _placed(self, q, R, K, rng: np.random.Generator, turn: bool) -> Guesses:
         box = mask_box(self.targets[self.base, 0])

@@ -28,6 +28,8 @@ class Trajectory:
         solved: which of camera, joints, gripper, focal were unknown.
         warnings: one line each.
         seconds: time per stage.
+        time_offset: seconds to add to a frame's time to find its joints in the log that was given; time_sigma: its
+            standard deviation, 0 when it was not asked for.
         alternatives: other solutions that explain the masks nearly as well: {"what", "iou"} each.
     """
 
@@ -45,3 +47,5 @@ class Trajectory:
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     alternatives: tuple[dict[str, Any], ...] = ()
+    time_offset: float = 0.0
+    time_sigma: float = 0.0

@@ -14,13 +14,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pose.bundle import Look, PosePrior
+from pose.bundle import Look
 from pose.camera import Camera
 from pose.errors import FitError
 from pose.fit import FINE_FACES, SEARCH_FACES, _liveliness
 from pose.hypotheses import mistakable
 from pose.kernel import make_model
 from pose.keyframes import SCAN_WIDTH, choose, scan
+from pose.priors import PosePrior
 from pose.rig import Blanks, Rig
 from pose.rig_errors import RigErrors, rig_errors
 from pose.rig_start import from_nothing, known_joints

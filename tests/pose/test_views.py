@@ -7,8 +7,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pose import Camera, FitError, PosePrior, fit_views
-from pose.bundle import Free, Look, Priors, State, Steady, _stepped, _total, assemble, pivot_points, settle
+from pose.bundle import Free, Look, State, _stepped, _total, assemble, pivot_points, settle
 from pose.kernel import make_model, see
+from pose.priors import Priors, Steady
 from pose.solver import View
 from pose.start import look
 from pose.tracking import MIDDLE
