@@ -11,7 +11,24 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_tools
+from flows import cli_segment, cli_tools
+from flows.options import (
+    BoxOpt,
+    CameraOpt,
+    ClickOpt,
+    FpsOpt,
+    JointsOpt,
+    MaskOpt,
+    NoPrefectOpt,
+    OutOpt,
+    QuietOpt,
+    RobotOpt,
+    SeedOpt,
+    SolveOpt,
+    VideoArg,
+    WeightsOpt,
+    prompt_pairs,
+)
 
 app = typer.Typer(
     name="urdfit",
@@ -22,42 +39,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-VideoArg = Annotated[
-    Path, typer.Argument(metavar="VIDEO", help="A video file, or a folder of images in natural order.")
-]
-RobotOpt = Annotated[
-    str,
-    typer.Option(
-        "--robot",
-        "-r",
-        metavar="R",
-        help="A name (see `urdfit robots list`), a URDF / xacro / MJCF / TOML file, or auto.",
-    ),
-]
-OutOpt = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write; replaced as a whole.")]
-CameraOpt = Annotated[
-    Path | None,
-    typer.Option("--camera", metavar="FILE", help="cam.json with K and, where known, T_cam_base; else solved for."),
-]
-WeightsOpt = Annotated[str, typer.Option("--weights", metavar="W", help="Segmenter: a name or a weights file.")]
-JointsOpt = Annotated[
-    Path | None,
-    typer.Option(
-        "--joints",
-        metavar="FILE",
-        help="q.json: a row a frame = known joints; a single row = those of the first frame.",
-    ),
-]
-SolveOpt = Annotated[
-    str | None,
-    typer.Option("--solve", metavar="LIST", help="Any of camera,joints,gripper,focal. Default: what is not given."),
-]
-FpsOpt = Annotated[
-    float | None, typer.Option("--fps", min=0.01, help="Frames a second of a folder of images (default 30).")
-]
-SeedOpt = Annotated[int, typer.Option("--seed", help="Of the random searches; the same seed gives the same result.")]
-NoPrefectOpt = Annotated[bool, typer.Option("--no-prefect", help="Run the stages directly, not as a Prefect flow.")]
-QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no summary.")]
 
 
 def _run_episode(no_prefect: bool, video: Path, robot: str, out: Path, **options: Any) -> Path:
@@ -90,6 +71,9 @@ def run(
     masks: Annotated[
         Path | None, typer.Option("--masks", metavar="DIR", help="Masks to use instead of the segmenter's.")
     ] = None,
+    click: ClickOpt = None,
+    box: BoxOpt = None,
+    mask: MaskOpt = None,
     joints: JointsOpt = None,
     solve: SolveOpt = None,
     fps: FpsOpt = None,
@@ -103,33 +87,10 @@ def run(
     with progress_bars(quiet):
         folder = _run_episode(
             no_prefect, video, robot, out, camera=camera, weights=weights, masks=masks, joints=joints, solve=solve,
-            fps=fps, seed=seed,
+            fps=fps, seed=seed, prompts=prompt_pairs(click, box, mask),
         )  # fmt: skip
     if not quiet:
         cli_tools.show_episode(folder)
-
-
-@app.command(epilog="Example: urdfit segment clip.mp4 --out masks --part gripper")
-def segment(
-    video: VideoArg,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for robot/, arm/, gripper/.")],
-    part: Annotated[str, typer.Option("--part", help="robot, arm, gripper or all.")] = "all",
-    weights: WeightsOpt = "default",
-    fps: FpsOpt = None,
-    quiet: QuietOpt = False,
-) -> None:
-    """Masks of the robot: a PNG a frame and part, 255 where the robot is."""
-    from flows.errors import UsageError
-    from flows.job import make_job
-    from flows.progress import progress_bars
-    from flows.run import run_masks
-
-    if part not in ("robot", "arm", "gripper", "all"):
-        raise UsageError(f"--part {part}: expected robot, arm, gripper or all")
-    with progress_bars(quiet):
-        folder = run_masks(make_job(video, weights=weights, fps=fps), out, () if part == "all" else (part,))
-    if not quiet:
-        typer.echo(f"masks: {folder}")
 
 
 @app.command(epilog="Example: urdfit fit clip.mp4 --robot panda --masks masks --joints q.json --out episode")
@@ -194,6 +155,7 @@ def demo(
     cli_tools.show_demo(result)
 
 
+cli_segment.register(app)
 cli_tools.register(app)
 
 

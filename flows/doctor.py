@@ -50,7 +50,8 @@ def examine() -> list[Finding]:
     findings = [_python(), *(_package(name, use) for name, use in REQUIRED.items())]
     for check in (
         _segmenter,
-        _robotseg,
+        _sam2,
+        _weights,
         _fastapi,
         _encoder_h264,
         _cache,
@@ -100,14 +101,27 @@ def _segmenter() -> Finding:
     return Finding("default segmenter", "ok", f"parts {', '.join(segmenter.parts)}")
 
 
-def _robotseg() -> Finding:
-    from segmentation import WeightsError, load_segmenter
+def _sam2() -> Finding:
+    from segmentation.weights_store import INSTALL
 
-    try:
-        load_segmenter("robotseg")
-    except WeightsError:
-        return Finding("robotseg weights", "optional", "none", "only the embedded segmenter, whose masks are coarser")
-    return Finding("robotseg weights", "ok", "found")
+    absent = [name for name in ("sam2", "hydra-core", "iopath") if version(name) == "not installed"]
+    cost = f"RobotSeg and SAM 2 weights cannot be used: {INSTALL}"
+    if absent:
+        return Finding("sam2", "optional", f"not installed: {', '.join(absent)}", cost)
+    import sam2  # noqa: F401  (a broken installation is a finding)
+
+    return Finding("sam2", "ok", version("sam2"))
+
+
+def _weights() -> Finding:
+    from segmentation import weights_store
+
+    added = weights_store.entries()
+    names = ", ".join(f"{entry.name} ({entry.model})" for entry in added)
+    if any(entry.kind == "robotseg" for entry in added):
+        return Finding("weights added", "ok", names)
+    cost = f"only the built-in segmenter, whose masks are coarser: {weights_store.WHERE['robotseg']}"
+    return Finding("weights added", "ok" if added else "optional", names or "none", cost)
 
 
 def _fastapi() -> Finding:

@@ -166,6 +166,7 @@ def sha256_json(data: Any) -> str:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder: $URDFIT_CACHE, else ~/.cache/urdfit."""
-    override = os.environ.get("URDFIT_CACHE")
-    return Path(override) if override else Path.home() / ".cache" / "urdfit"
+    """The user's cache folder: $URDFIT_CACHE, else $XDG_CACHE_HOME/urdfit, else ~/.cache/urdfit."""
+    from urdf import cache
+
+    return cache.folder()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,8 @@ class Job:
         robot: catalogue name or path to a URDF / xacro; "auto": to be found out; None for segmentation alone.
         camera: content of a cam.json, or None when nothing is known of the camera.
         weights: name or path for `load_segmenter`; not used when `masks` is given.
+        prompts: (kind, text) pairs as on the command line, see `segmentation.prompts`; paths of masks absolute.
+        parts: of the robot to segment; () = all that the segmenter gives.
         masks: folder of masks to use instead of the segmenter.
         joints: path of a q.json: one row a frame = known joints, a single row = where the first frame starts.
         solve: what to solve for; None = everything that is not given.
@@ -42,6 +45,8 @@ class Job:
     robot: str | None = None
     camera: dict[str, Any] | None = None
     weights: str = "default"
+    prompts: tuple[tuple[str, str], ...] = ()
+    parts: tuple[str, ...] = ()
     masks: str | None = None
     joints: str | None = None
     solve: tuple[str, ...] | None = None
@@ -54,6 +59,7 @@ class Job:
         values = asdict(self)
         if values.pop("identification") is not None:
             values["robot"] = "auto"
+        values["prompts"] = [f"--{kind} {text}" for kind, text in self.prompts]
         values["camera"] = None if self.camera is None else "given"
         values["T_cam_base"] = None if not self.camera or self.camera.get("T_cam_base") is None else "given"
         return values
@@ -65,6 +71,8 @@ def make_job(
     *,
     camera: str | Path | Camera | dict[str, Any] | None = None,
     weights: str | Path = "default",
+    prompts: Iterable[tuple[str, str]] = (),
+    parts: Iterable[str] = (),
     masks: str | Path | None = None,
     joints: str | Path | None = None,
     solve: str | list[str] | tuple[str, ...] | None = None,
@@ -74,9 +82,11 @@ def make_job(
     """Check every input of a run and put it in a Job.
 
     Raises:
-        VideoError, RobotError, CameraError, MaskError, FlowError: what is wrong with which input.
+        VideoError, RobotError, CameraError, MaskError, PromptError, WeightsError, FlowError: what is wrong with which
+            input.
     """
     from segmentation import MaskFolder
+    from segmentation.prompts import absolute, check_prompts, parse_prompts
 
     reader = open_source(video, fps)
     checked = None
@@ -91,13 +101,19 @@ def make_job(
                 f"{name}: is for {checked.width}x{checked.height} pixels, but {video} has "
                 f"{reader.width}x{reader.height}; give the camera of this video (K scales with the picture)"
             )
+    prompts = tuple(absolute(kind, text) for kind, text in prompts)
+    if prompts and masks is not None:
+        raise UsageError("--masks and prompts exclude each other: masks that are given are taken as they are")
+    check_prompts(parse_prompts(prompts), reader.width, reader.height, reader.frame_count)
     if masks is not None:
         MaskFolder(masks).check(reader.width, reader.height, reader.frame_count)
     job = Job(
         video=os.path.abspath(video),
         robot=None if robot is None else _robot_spec(robot),
         camera=None if checked is None else checked.to_dict(),
-        weights=str(weights),
+        weights=str(weights) if masks is not None else _weights_spec(weights),
+        prompts=prompts,
+        parts=tuple(parts),
         masks=None if masks is None else os.path.abspath(masks),
         joints=None if joints is None else os.path.abspath(joints),
         solve=parse_solve(solve),
@@ -124,6 +140,15 @@ def _robot_spec(robot: str | Path) -> str:
     """Paths absolute, catalogue names and "auto" as they are."""
     text = str(robot)
     return os.path.abspath(text) if text != "auto" and os.path.exists(text) else text
+
+
+def _weights_spec(weights: str | Path) -> str:
+    """Names as they are, paths absolute; raises WeightsError where there is no such file."""
+    from segmentation import weights_store
+
+    names = {"default", *weights_store.ALIASES, *(entry.name for entry in weights_store.entries())}
+    file = weights_store.find(weights)
+    return str(weights) if str(weights) in names else os.path.abspath(file)
 
 
 @lru_cache(maxsize=4)

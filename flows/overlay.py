@@ -12,9 +12,13 @@ import av
 import cv2
 import numpy as np
 
-from flows.drawing import caption, draw_contours, part_image, tint
+from flows.drawing import CONTOUR_COLORS, caption, draw_contours, part_image, tint
 from flows.episode import Episode
+from segmentation.prompts import Prompt
 from urdf import Robot
+
+PROMPT_COLOR = (240, 228, 66)  # boxes and masks
+INSIDE_COLOR, OUTSIDE_COLOR = (0, 114, 178), (213, 94, 0)  # clicks
 
 
 class VideoWriter:
@@ -63,6 +67,47 @@ def overlay_frames(
             yield caption(picture, f"{t}  IoU {episode.iou[t]:.2f}")
         else:
             yield caption(picture, f"{t}  no robot found", alarm=True)
+
+
+def mask_picture(image: np.ndarray, masks: Mapping[str, np.ndarray], prompts: Iterable[Prompt] = ()) -> np.ndarray:
+    """The RGB image with its masks tinted, the whole robot outlined beside its parts, and prompts drawn."""
+    picture = tint(image, masks)
+    width = max(1, round(image.shape[1] / 500))
+    if "robot" in masks and len(masks) > 1:
+        _outline(picture, masks["robot"], CONTOUR_COLORS["arm"], width)
+    for prompt in prompts:
+        if prompt.mask is not None:
+            _outline(picture, prompt.mask, PROMPT_COLOR, 2 * width)
+        if prompt.box is not None:
+            x0, y0, x1, y1 = (round(v) for v in prompt.box)
+            cv2.rectangle(picture, (x0, y0), (x1, y1), PROMPT_COLOR, 2 * width)
+        for (x, y), inside in zip(prompt.points, prompt.labels, strict=True):
+            at = round(float(x)), round(float(y))
+            cv2.circle(picture, at, 5 * width, (255, 255, 255), -1, cv2.LINE_AA)
+            cv2.circle(picture, at, 4 * width, INSIDE_COLOR if inside else OUTSIDE_COLOR, -1, cv2.LINE_AA)
+    return picture
+
+
+def _outline(picture: np.ndarray, mask: np.ndarray, color: tuple[int, int, int], width: int) -> None:
+    shape = (mask > 0).astype(np.uint8)
+    contours, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, contours, -1, color, width, cv2.LINE_AA)
+
+
+def write_mask_overlay(
+    path: Path,
+    fps: float,
+    pictures: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]],
+    prompts: Sequence[Prompt] = (),
+) -> int:
+    """Write a video of (image, masks) with `mask_picture`, streaming; returns the number of frames."""
+    count = 0
+    with VideoWriter(path, fps) as writer:
+        for t, (image, masks) in enumerate(pictures):
+            here = [prompt for prompt in prompts if prompt.frame == t]
+            writer.write(caption(mask_picture(image, masks, here), f"{t}  prompt" if here else f"{t}"))
+            count += 1
+    return count
 
 
 def write_overlay(

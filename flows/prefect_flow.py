@@ -7,6 +7,7 @@ result is only the folder in the store where the files are, so that nothing larg
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def run_episode(
     *,
     camera: str | Path | dict[str, Any] | None = None,
     weights: str = "default",
+    prompts: Iterable[tuple[str, str]] = (),
     masks: str | Path | None = None,
     joints: str | Path | None = None,
     solve: str | list[str] | None = None,
@@ -122,6 +124,7 @@ def run_episode(
         robot,
         camera=camera,
         weights=weights,
+        prompts=prompts,
         masks=masks,
         joints=joints,
         solve=solve,

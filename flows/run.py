@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from flows.errors import FlowError
 from flows.files import atomic_folder, make_folder, write_json
 from flows.identification import AUTO, identify_key, identify_stage, load_identification
 from flows.job import Job, make_job, robot_of
+from flows.segmenting import segment_key, segment_stage
 from flows.stages import (
     actions_key,
     actions_stage,
@@ -24,8 +25,6 @@ from flows.stages import (
     fit_stage,
     report_key,
     report_stage,
-    segment_key,
-    segment_stage,
 )
 from flows.store import MANIFEST, Product, keep, open_product, product_folder, prune
 
@@ -104,26 +103,6 @@ def run_job(job: Job, out: str | Path, runner: Runner = run_stage, *, report: bo
     return out
 
 
-def run_masks(job: Job, out: str | Path, parts: tuple[str, ...] = (), runner: Runner = run_stage) -> Path:
-    """Segment alone: put folders robot/, arm/, gripper/ of PNGs (or those in `parts`) into `out`.
-
-    Raises:
-        FlowError: the segmenter does not give one of the parts, or `out` cannot be used.
-    """
-    out = Path(out).absolute()
-    if out.exists() and not out.is_dir():
-        raise FlowError(f"{out}: is a file; give a folder for the masks")
-    product = runner("segment", segment_key(job), job, (), {})
-    found = {folder.name: folder for folder in sorted((product.folder / "masks").iterdir())}
-    missing = [part for part in parts if part not in found]
-    if missing:
-        raise FlowError(f"part {missing[0]!r}: the weights {job.weights!r} give only {', '.join(found)}")
-    for part in parts or tuple(found):
-        with atomic_folder(out / part) as temporary:
-            shutil.copytree(found[part], temporary, dirs_exist_ok=True)
-    return out
-
-
 def check_out(out: str | Path) -> Path:
     """The absolute output folder, once it is clear that writing an episode there harms nothing.
 
@@ -136,12 +115,21 @@ def check_out(out: str | Path) -> Path:
             raise FlowError(f"{out}: is a file; give a folder for the episode")
         if not (out / "episode.json").exists() and any(out.iterdir()):
             raise FlowError(f"{out}: holds other files and no episode; give a new or an empty folder")
+    check_writable(out)
+    return out
+
+
+def check_writable(out: Path) -> None:
+    """Can a folder be written?
+
+    Raises:
+        FlowError: its nearest parent that exists is a file, or not writable.
+    """
     parent = out
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise FlowError(f"{out}: cannot be written ({parent} is {'not writable' if parent.is_dir() else 'a file'})")
-    return out
 
 
 def publish(folders: list[Path], out: Path, seconds: dict[str, float]) -> None:
@@ -211,6 +199,7 @@ def run_episode(
     *,
     camera: str | Path | dict[str, Any] | None = None,
     weights: str = "default",
+    prompts: Iterable[tuple[str, str]] = (),
     masks: str | Path | None = None,
     joints: str | Path | None = None,
     solve: str | list[str] | None = None,
@@ -224,6 +213,7 @@ def run_episode(
         robot,
         camera=camera,
         weights=weights,
+        prompts=prompts,
         masks=masks,
         joints=joints,
         solve=solve,
@@ -233,4 +223,4 @@ def run_episode(
     return run_job(job, out)
 
 
-__all__ = ["MANIFEST", "open_product", "product_folder", "run_episode", "run_job", "run_masks"]
+__all__ = ["MANIFEST", "open_product", "product_folder", "run_episode", "run_job"]

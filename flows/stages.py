@@ -1,6 +1,5 @@
-"""The four stages of a run as plain functions: each reads files and fills a folder; no Prefect here.
+"""The stages of a run after `flows.segmenting` as plain functions: each reads files and fills a folder.
 
-    segment   video                    -> masks/{robot,arm,gripper}/00000.png, frames.json
     fit       masks, robot             -> fit.npz, fit.json
     actions   fit, robot               -> trajectory.parquet, episode.json
     report    everything before        -> overlay.mp4, report.html, scene.rrd
@@ -23,10 +22,11 @@ import numpy as np
 from flows.actions import delta_actions, pose_vectors
 from flows.episode import Episode, load_episode, write_episode
 from flows.errors import FlowError
-from flows.files import read_json, sha256_json, sha256_path, write_json
+from flows.files import read_json, sha256_json, sha256_path
 from flows.fit_files import load_trajectory, save_trajectory
 from flows.job import Job, load_joints, open_source, robot_of, video_hash
 from flows.progress import report
+from flows.segmenting import MIN_ROBOT_SHARE
 from flows.store import Product, code_version, version
 from pose.camera import Camera
 
@@ -35,95 +35,10 @@ if TYPE_CHECKING:
 
 # Which sources a stage's result depends on; hashed when they are loaded, not after an edit during a long run.
 CODE = {
-    "segment": code_version("segmentation", "flows/stages.py"),
     "fit": code_version("urdf", "pose", "flows/stages.py", "flows/fit_files.py"),
     "actions": code_version("urdf", "flows/stages.py", "flows/actions.py", "flows/episode.py"),
     "report": code_version("flows"),
 }
-MIN_ROBOT_SHARE = 0.001  # of the picture: less than this is noise, not a robot
-
-
-def segment_key(job: Job) -> str:
-    """Video, and either the masks given or the segmenter."""
-    return sha256_json(
-        {
-            "code": CODE["segment"],
-            "video": video_hash(job.video),
-            "fps": job.fps,
-            "masks": None if job.masks is None else sha256_path(job.masks),
-            "weights": _weights_id(job.weights) if job.masks is None else None,
-        }
-    )
-
-
-def _weights_id(weights: str) -> str:
-    """A name stands for files of the package, which the code version covers; a path for its content."""
-    return sha256_path(weights) if Path(weights).exists() else weights
-
-
-def segment_stage(job: Job, out: Path) -> None:
-    """Write the masks of every frame, and what is needed of the video later.
-
-    Raises:
-        VideoError, MaskError, WeightsError: an input that cannot be used.
-        FlowError: no robot in any frame.
-    """
-    from segmentation import write_mask
-
-    times: list[float] = []
-    areas: list[float] = []
-    reader = open_source(job.video, job.fps)
-    total = reader.frame_count or 0
-    source = _given_masks(job, times) if job.masks is not None else _found_masks(job, times)
-    report("segment", 0, total)
-    for t, masks in enumerate(source):
-        for part, mask in masks.items():
-            write_mask(out / "masks", part, t, mask)
-        whole = np.maximum.reduce([m > 0 for m in masks.values()])
-        areas.append(float(whole.mean()))
-        report("segment", t + 1, max(total, t + 1))
-    if not areas or max(areas) < MIN_ROBOT_SHARE:
-        best = f"the largest mask covers {max(areas):.2%} of the picture" if areas else "it has no frames"
-        what = "with these masks" if job.masks is not None else f"by the weights {job.weights!r}"
-        raise FlowError(
-            f"{job.video}: no robot found in any of {len(areas)} frames {what} ({best}); "
-            "give masks with --masks, or other weights"
-        )
-    write_json(
-        out / "frames.json",
-        {
-            "time_s": [round(t - times[0], 6) for t in times],
-            "robot_share": areas,
-            "fps": reader.fps,
-            "width": reader.width,
-            "height": reader.height,
-        },
-    )
-
-
-def _found_masks(job: Job, times: list[float]) -> Iterator[dict[str, np.ndarray]]:
-    from segmentation import load_segmenter
-
-    def images() -> Iterator[np.ndarray]:
-        for frame in open_source(job.video, job.fps):
-            times.append(frame.time_s)
-            yield frame.image
-
-    for probabilities in load_segmenter(job.weights).segment(images()):
-        yield {part: np.where(p > 0.5, 255, 0).astype(np.uint8) for part, p in probabilities.items()}
-
-
-def _given_masks(job: Job, times: list[float]) -> Iterator[dict[str, np.ndarray]]:
-    from segmentation import MaskFolder
-
-    assert job.masks is not None
-    masks, reader = MaskFolder(job.masks), open_source(job.video, job.fps)
-    masks.check(reader.width, reader.height, reader.frame_count)
-    for t, frame in enumerate(reader):
-        times.append(frame.time_s)
-        if t < len(masks):
-            yield masks[t]
-    masks.check(reader.width, reader.height, len(times))  # containers may not say how many frames they have
 
 
 def fit_key(job: Job, masks: Product, robot: Robot) -> str:

@@ -42,6 +42,18 @@ def write_mask(folder: str | Path, part: str, index: int, mask: np.ndarray) -> P
     return path
 
 
+def read_part(folder: str | Path, index: int) -> np.ndarray:
+    """The mask (H,W) uint8, 0 or 255, of a frame in a folder of one part, as `write_mask` names it.
+
+    Raises:
+        MaskError: there is none, or it cannot be read.
+    """
+    file = Path(folder) / f"{index:05d}.png"
+    if not file.is_file():
+        raise MaskError(f"{file}: no such mask")
+    return _read(file)
+
+
 class MaskFolder:
     """Masks of a video, read when asked for: `masks[t]` is a dict part -> (H,W) uint8 with 0 or 255.
 

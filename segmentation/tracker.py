@@ -15,10 +15,7 @@ from segmentation.frames import Frames, open_frames
 from segmentation.masks import PARTS
 from segmentation.order import Masks, in_order
 from segmentation.prompts import Prompt, check_prompts, merge
-
-INSTALL = (
-    'pip install "urdfit[robotseg]", then SAM2_BUILD_CUDA=0 pip install --no-deps --no-build-isolation sam2==1.1.0'
-)
+from segmentation.weights_store import INSTALL
 
 
 def load_tracker(kind: str, state: Mapping[str, torch.Tensor], device: str = "cpu") -> TrackerSegmenter:
@@ -33,7 +30,7 @@ def load_tracker(kind: str, state: Mapping[str, torch.Tensor], device: str = "cp
     for package in ("sam2", "hydra", "iopath"):
         if importlib.util.find_spec(package) is None:
             raise WeightsError(f"these weights need the package {package}, which is not installed: {INSTALL}")
-    from segmentation.robotseg import build_robotseg, build_sam2
+    from segmentation.robotseg.build import build_robotseg, build_sam2
 
     predictor = (build_robotseg if kind == "robotseg" else build_sam2)(state, device=device)
     return TrackerSegmenter(predictor, automatic=kind == "robotseg")

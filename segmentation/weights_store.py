@@ -30,6 +30,9 @@ from segmentation.network import RobotNet
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "default.pt"
 MAX_BYTES = 2 * 2**30  # of a file: SAM 2 large has 0.9 GB
 FILE, CARD = "weights.pt", "weights.json"
+INSTALL = (
+    'pip install "urdfit[robotseg]", then SAM2_BUILD_CUDA=0 pip install --no-deps --no-build-isolation sam2==1.1.0'
+)
 ALIASES = ("robotseg", "sam2")  # stand for whatever was added of that kind
 WHERE = {
     "robotseg": "get robotseg.pt by the links in https://github.com/showlab/RobotSeg#72-download",
@@ -225,6 +228,10 @@ def recognised(state: dict[str, torch.Tensor], path: str | Path) -> str:
 
     try:
         return recognise(state)
+    except ImportError as error:
+        raise WeightsError(
+            f"{path}: weights that are not the built-in network's need {error.name}: {INSTALL}"
+        ) from None
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
 

@@ -12,8 +12,9 @@ import numpy as np
 
 
 def folder() -> Path:
-    """$URDFIT_CACHE, else ~/.cache/urdfit."""
-    return Path(os.environ.get("URDFIT_CACHE") or Path.home() / ".cache" / "urdfit")
+    """$URDFIT_CACHE, else $XDG_CACHE_HOME/urdfit, else ~/.cache/urdfit."""
+    own, xdg = os.environ.get("URDFIT_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    return Path(own) if own else (Path(xdg) if xdg else Path.home() / ".cache") / "urdfit"
 
 
 def load(key: str) -> dict[str, np.ndarray] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,13 +76,15 @@ def fakes(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> Calls:
     class ByGrey:
         parts = ("arm", "gripper", "robot")
 
-        def segment(self, frames: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        def track(
+            self, frames: Iterable[np.ndarray], prompts: Sequence[object] = (), parts: Sequence[str] = ()
+        ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
             calls.segment += 1
-            for image in frames:
+            calls.prompts = tuple(prompts)
+            for index, image in enumerate(frames):
                 arm, gripper = image.min(2) > 190, image.max(2) < 60
-                yield {
-                    k: m.astype(np.float32) for k, m in (("arm", arm), ("gripper", gripper), ("robot", arm | gripper))
-                }
+                masks = {"arm": arm, "gripper": gripper, "robot": arm | gripper}
+                yield index, {part: masks[part].astype(np.float32) for part in parts or self.parts}
 
     def fit(robot: object, masks: object, **options: object) -> Trajectory:
         calls.fit += 1

@@ -42,6 +42,7 @@ class Calls:
 
     segment: int = 0
     fit: int = 0
+    prompts: tuple = ()  # those the segmenter was last given
     fail: list[Exception] = field(default_factory=list)  # errors the fit raises, one a call
 
 

@@ -160,7 +160,7 @@ def test_a_run_from_the_command_line(clip, fakes, quick_report, cache, tmp_path,
 
 def test_segment_then_fit(clip, fakes, cache, tmp_path, urdfit):
     code, _, err = urdfit("segment", clip.video, "--out", tmp_path / "m", "--part", "arm")
-    assert (code, err) == (0, "") and [p.name for p in (tmp_path / "m").iterdir()] == ["arm"]
+    assert (code, err) == (0, "") and (tmp_path / "m" / "arm").is_dir()
     code, _, err = urdfit("fit", clip.video, "-r", "panda", "--masks", tmp_path / "m", "-o", tmp_path / "e")
     assert (code, err) == (0, "")
     assert {p.name for p in (tmp_path / "e").iterdir()} == {"episode.json", "trajectory.parquet", "masks"}

@@ -10,7 +10,7 @@ from flow_cases import EMPTY
 from flows.episode import load_episode
 from flows.errors import FlowError
 from flows.job import make_job
-from flows.run import check_out, run_episode, run_job, run_masks, run_stage
+from flows.run import check_out, run_episode, run_job, run_stage
 
 pytestmark = pytest.mark.usefixtures("cache")
 FILES = {"episode.json", "trajectory.parquet", "masks", "overlay.mp4", "report.html", "scene.rrd"}
@@ -176,15 +176,6 @@ def test_masks_that_no_pose_explains_are_an_error(clip, fakes, quick_report, tmp
     with pytest.raises(FlowError, match=r"no pose of panda .* 0\.10"):
         run_episode(clip.video, "panda", tmp_path / "e")
     assert not (tmp_path / "e").exists()
-
-
-def test_masks_alone(clip, fakes, quick_report, tmp_path):
-    out = run_masks(make_job(clip.video), tmp_path / "m", ("gripper",))
-    assert [p.name for p in out.iterdir()] == ["gripper"] and len(list((out / "gripper").iterdir())) == 8
-    (out / "robot").mkdir()
-    (out / "robot" / "99999.png").touch()  # of an older, longer video
-    run_masks(make_job(clip.video), out)
-    assert {p.name for p in out.iterdir()} == {"robot", "arm", "gripper"} and len(list((out / "robot").iterdir())) == 8
 
 
 def test_the_real_fit_on_given_masks(clip, quick_report, tmp_path):
