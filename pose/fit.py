@@ -9,6 +9,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from pose import suspicion
 from pose.branches import other_branches
 from pose.bundle import Solution
 from pose.camera import Camera
@@ -148,6 +149,19 @@ def fit_video(
             )
     lap("smooth")
     warnings += _warnings(problem, trajectory)
+    reached = float(np.median(trajectory.iou[seen]))
+    all_known = not (problem.camera_free or problem.free.any())
+    warnings += suspicion.explanation(reached, all_known)
+    if problem.q is not None:
+        warnings += suspicion.joints(robot, problem.q, problem.free)
+        if not problem.free[robot.arm_joints].any():
+            at = replace(tracker, views=tuple(problem.targets.view(camera_found, level.width) for level in PYRAMID))
+            warnings += suspicion.order(robot, search_model, problem.targets, at, used, problem.q, reached)
+    if problem.camera_free:
+        warnings += suspicion.upside_down(camera_found.T_cam_base)
+        if not problem.focal_free:
+            warnings += suspicion.focal(problem.targets, tracker, used, polished, problem.free)
+    lap("checks")
     return replace(trajectory, warnings=tuple(warnings), seconds=seconds, alternatives=tuple(alternatives))
 
 
@@ -348,8 +362,4 @@ def _warnings(problem: Problem, trajectory: Trajectory) -> list[str]:
         hidden = trajectory.valid & ~trajectory.observable[:, k]
         if problem.free[k] and hidden.sum() > 0.5 * max(1, trajectory.valid.sum()):
             out.append(f"{name} cannot be told from this view in {int(hidden.sum())} frames")
-    if trajectory.valid.any() and np.median(trajectory.iou[trajectory.valid]) < 0.7:
-        out.append(
-            "the fit explains the masks poorly (median IoU below 0.7): wrong robot, wrong masks, or a held object"
-        )
     return out
