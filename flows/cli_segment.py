@@ -107,7 +107,7 @@ def weights_show(
     facts = {
         "name": entry.name if entry else name,
         "model": weights_store.recognised(state, path),
-        "parameters": f"{sum(tensor.numel() for tensor in state.values()):,} in {len(state)} tensors",
+        "numbers": f"{sum(tensor.numel() for tensor in state.values()):,} in {len(state)} tensors",
         "bytes": f"{path.stat().st_size:,}",
         "sha256": weights_store.content_hash(path),
         "file": path,

@@ -50,7 +50,8 @@ class Segmented:
     def summary(self) -> str:
         """One line."""
         parts = ", ".join(f"{part} {share:.1%}" for part, share in self.coverage.items())
-        rate = f"{self.frames / max(self.seconds, 1e-3):.1f} frames/s"
+        speed = self.frames / max(self.seconds, 1e-3)
+        rate = f"{speed:.1f} frames/s" if speed >= 1 else f"{speed:.2g} frames/s"
         return f"frames: {self.frames}; mean coverage: {parts}; {rate}{' when computed' if self.reused else ''}"
 
 

@@ -71,8 +71,11 @@ def overlay_frames(
 
 def mask_picture(image: np.ndarray, masks: Mapping[str, np.ndarray], prompts: Iterable[Prompt] = ()) -> np.ndarray:
     """The RGB image with its masks tinted, the whole robot outlined beside its parts, and prompts drawn."""
-    picture = tint(image, masks)
     width = max(1, round(image.shape[1] / 500))
+    shown = dict(masks)
+    if "robot" in masks and "arm" not in masks:  # what of the robot is no gripper takes the arm's colour
+        shown["arm"] = np.where(masks["gripper"] > 0, 0, masks["robot"]) if "gripper" in masks else masks["robot"]
+    picture = tint(image, shown)
     if "robot" in masks and len(masks) > 1:
         _outline(picture, masks["robot"], CONTOUR_COLORS["arm"], width)
     for prompt in prompts:

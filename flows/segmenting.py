@@ -38,10 +38,12 @@ def segment_key(job: Job) -> str:
 
 
 def _weights_id(job: Job) -> list[Any]:
-    """The content of the weights' file, whatever name it goes by, and which parts are asked of it."""
-    from segmentation.weights_store import content_hash, find
+    """The content of the weights' file, whatever name it goes by, the parts asked of it, and what computes them."""
+    from segmentation.segmenter import default_device
+    from segmentation.weights_store import DEFAULT_WEIGHTS, content_hash, find
 
-    return [content_hash(find(job.weights)), _parts(job)]
+    file = find(job.weights)
+    return [content_hash(file), _parts(job), "cpu" if file == DEFAULT_WEIGHTS else default_device()]
 
 
 def _parts(job: Job) -> tuple[str, ...]:

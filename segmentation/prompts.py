@@ -73,7 +73,7 @@ def absolute(kind: str, text: str) -> tuple[str, str]:
     if kind != "mask" or head is None:
         return kind, text.strip()
     part = f"{head[1]}@" if head[1] else ""
-    return kind, f"{part}{int(head[2])}:{os.path.abspath(head[3])}"
+    return kind, f"{part}{int(head[2])}:{os.path.abspath(os.path.expanduser(head[3]))}"
 
 
 def mask_path(text: str) -> str:
@@ -91,7 +91,7 @@ def _parse(kind: str, text: str) -> Prompt:
         raise wrong
     part, frame, rest = head[1], int(head[2]), head[3]
     if kind == "mask":
-        return Prompt(frame, part, mask=read_mask(Path(rest)))
+        return Prompt(frame, part, mask=read_mask(Path(rest).expanduser()))
     fields = [field.strip() for field in rest.split(",")]
     sign = fields.pop() if kind == "click" else "+"
     try:

@@ -42,9 +42,12 @@ class Segmenter(Protocol):
         """The masks of every frame in order; without prompts the built-in network takes any iterable of frames."""
 
 
-def load_segmenter(name: str | Path = "default", device: str = "cpu") -> Segmenter:
+def load_segmenter(name: str | Path = "default", device: str | None = None) -> Segmenter:
     """The segmenter of that name or file: default (ships with the package), robotseg, sam2, a name given to
     `urdfit weights add`, or the path of a weights file, whose kind is told by its keys.
+
+    Args:
+        device: as torch calls it; default the processor for the built-in network, a GPU for others where there is one.
 
     Raises:
         WeightsError: an unknown name, a missing or damaged file, weights of no network that is known here, or the
@@ -57,10 +60,15 @@ def load_segmenter(name: str | Path = "default", device: str = "cpu") -> Segment
     if model == "default":
         from segmentation.compact import NetworkSegmenter
 
-        return NetworkSegmenter(_network(state, path), device)
+        return NetworkSegmenter(_network(state, path), device or "cpu")
     from segmentation.tracker import load_tracker
 
-    return load_tracker(kind_of(model), state, device)
+    return load_tracker(kind_of(model), state, device or default_device())
+
+
+def default_device() -> str:
+    """cuda where there is one, else cpu."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _network(state: dict[str, torch.Tensor], path: Path) -> RobotNet:

@@ -109,8 +109,12 @@ def add(path: str | Path, name: str | None = None) -> Entry:
     model = recognised(state, path)
     if name is None:
         name = path.stem if model == "default" else model
-    if not _NAME.fullmatch(name) or name in {"default", "auto"} or (name in ALIASES and name != kind_of(model)):
-        raise WeightsError(f"--name {name}: expected letters, digits and ._+- , not default, and a name of this model")
+    if not _NAME.fullmatch(name):
+        raise WeightsError(f"--name {name}: expected a letter or digit, then up to 63 letters, digits and ._+-")
+    if name in {"default", "auto"} or (name in ALIASES and name != kind_of(model)):
+        raise WeightsError(
+            f"--name {name}: means something else, and {path} holds weights of {model}; give another name"
+        )
     home = store_folder() / name
     temporary = home.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
     try:

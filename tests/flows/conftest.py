@@ -105,7 +105,7 @@ def fakes(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> Calls:
             solved=("camera", "joints", "gripper"),
         )
 
-    monkeypatch.setattr(segmentation, "load_segmenter", lambda name="default", device="cpu": ByGrey())
+    monkeypatch.setattr(segmentation, "load_segmenter", lambda name="default", device=None: ByGrey())
     monkeypatch.setattr(pose, "fit_video", fit)
     return calls
 
