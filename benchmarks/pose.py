@@ -1,10 +1,12 @@
 """The fit on synthetic clips of many robots, nothing known but the robot: success, errors, honesty of the errors.
 
-    python -m benchmarks.pose --robots panda ur5e ... --clips 10 [--perfect] [--known-focal]
+    python -m benchmarks.pose --robots panda ur5e ... --clips 10 [--perfect] [--known-focal] [--adam]
 
 A clip succeeds when every arm joint that the fit calls observable is within 5 degrees (6 % of the range for slides) in
 the median over its frames; where a labelled near-symmetry hides a joint's half turn, its listed twin counts. `cover` is
-the share of stated 95 % intervals that hold the truth.
+the share of stated 95 % intervals that hold the truth; `bound` is the median joint error that the Cramer-Rao bound
+allows (`pose.bound`, for contour errors of the clips' kind), `ratio` ours to it. `--adam` fits the same masks with Adam
+through the renderer as well, from the truth disturbed (`benchmarks.adam`): rows marked `adam`.
 """
 
 from __future__ import annotations
@@ -18,15 +20,20 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from benchmarks.adam import adam
 from benchmarks.clips import Clip, Noise, make_clip
 from pose import FitError, Trajectory, fit_video
 from pose.azimuth import base_axis
+from pose.bound import bound
 from pose.kernel import make_model
 from urdf import Robot, load_robot
 
 ROBOTS = ("panda", "iiwa14", "ur5e_robotiq", "xarm7_gripper", "widowx250s", "viperx300s", "sawyer", "fanuc_lrmate200id")
 SUCCESS = np.deg2rad(5.0)
-COLUMNS = "robot clip ok worst median seen cover camera_mm camera_deg focal_% gripper_mm iou seconds".split()
+MEDIAN = 0.6745  # of a normal distribution's absolute value, in standard deviations
+COLUMNS = (
+    "robot clip ok worst median bound ratio seen cover camera_mm camera_deg focal_% gripper_mm iou seconds".split()
+)
 
 
 def run(robot: Robot, clip: Clip, known_focal: bool, seed: int = 0) -> tuple[Trajectory, float]:
@@ -37,7 +44,14 @@ def run(robot: Robot, clip: Clip, known_focal: bool, seed: int = 0) -> tuple[Tra
     return fit, time.perf_counter() - begin
 
 
-def measure(robot: Robot, clip: Clip, fit: Trajectory) -> dict[str, float]:
+def least(robot: Robot, clip: Clip, noise: Noise | None, unknown: tuple[str, ...]) -> np.ndarray:
+    """(T,n) standard deviations that no unbiased fit of single frames can beat."""
+    kind = {"sigma": 1e-3, "offset": 0.0} if noise is None else {"sigma": noise.sigma, "correlation": noise.correlation}
+    parts = tuple(name for name in ("robot", "gripper") if name in clip.masks[0])
+    return bound(robot, clip.q, clip.camera, unknown=unknown, parts=parts, **kind).q
+
+
+def measure(robot: Robot, clip: Clip, fit: Trajectory, noise: Noise | None) -> dict[str, float]:
     """Errors of a fit; angles in degrees, slides as the same share of their range."""
     arm = robot.arm_joints
     unit = np.minimum(1.0, (robot.upper - robot.lower) / 1.4)
@@ -63,11 +77,15 @@ def measure(robot: Robot, clip: Clip, fit: Trajectory) -> dict[str, float]:
         if axis is not None:
             T, _ = axis.turn(fit.camera.T_cam_base, fit.q, float(np.nanmedian(fit.q[:, 0] - clip.q[:, 0])))
             a = np.linalg.inv(T)
+    sigma = least(robot, clip, noise, fit.solved)
+    allowed = np.rad2deg(MEDIAN * float(np.median((sigma / unit)[:, arm][:, seen]))) if seen.any() else np.nan
     worst = float(np.nan_to_num(typical[seen], nan=np.inf).max(initial=0.0))
     return {
         "ok": float(worst <= SUCCESS and seen.any()),
         "worst": np.rad2deg(worst),
         "median": np.rad2deg(np.median(typical[seen])) if seen.any() else np.nan,
+        "bound": allowed,
+        "ratio": np.rad2deg(np.median(typical[seen])) / allowed if seen.any() else np.nan,
         "seen": float(seen.mean()),
         "cover": float(inside.mean()) if inside.size else np.nan,
         "camera_mm": 1e3 * float(np.linalg.norm(a[:3, 3] - b[:3, 3])),
@@ -84,17 +102,22 @@ def _wrapped(angle: np.ndarray) -> np.ndarray:
     return np.abs((angle + np.pi) % (2 * np.pi) - np.pi)
 
 
-def one(task: tuple[str, int, bool, bool]) -> dict[str, float | str]:
-    """Make and fit one clip."""
-    name, seed, perfect, known_focal = task
+def one(task: tuple[str, int, bool, bool, bool]) -> list[dict[str, float | str]]:
+    """Make and fit one clip: its row, and Adam's."""
+    name, seed, perfect, known_focal, compare = task
     robot = load_robot(name)
-    clip = make_clip(robot, seed, None if perfect else Noise())
+    noise = None if perfect else Noise()
+    clip = make_clip(robot, seed, noise)
     try:
         fit, seconds = run(robot, clip, known_focal)
-        row = measure(robot, clip, fit)
+        row = measure(robot, clip, fit, noise)
     except FitError:
         row, seconds = {"ok": 0.0}, np.nan
-    return {"robot": name, "clip": seed, **row, "seconds": seconds}
+    rows: list[dict[str, float | str]] = [{"robot": name, "clip": seed, **row, "seconds": seconds}]
+    if compare:
+        fit, seconds = adam(robot, clip, seed)
+        rows.append({"robot": f"{name}:adam", "clip": seed, **measure(robot, clip, fit, noise), "seconds": seconds})
+    return rows
 
 
 def main() -> None:
@@ -105,22 +128,24 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="seed of the first clip")
     parser.add_argument("--perfect", action="store_true", help="masks without errors")
     parser.add_argument("--known-focal", action="store_true")
+    parser.add_argument("--adam", action="store_true", help="fit with Adam as well")
     parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
     tasks = [
-        (name, arguments.first + i, arguments.perfect, arguments.known_focal)
+        (name, arguments.first + i, arguments.perfect, arguments.known_focal, arguments.adam)
         for name in arguments.robots
         for i in range(arguments.clips)
     ]
     print(" ".join(f"{c:>12}" for c in COLUMNS))
     rows = []
     with ProcessPoolExecutor(arguments.processes) as pool:
-        for row in pool.map(one, tasks):
-            rows.append(row)
-            print(_line(row), flush=True)
+        for some in pool.map(one, tasks):
+            rows += some
+            print("\n".join(_line(row) for row in some), flush=True)
     print()
-    for name in [*arguments.robots, "all"]:
-        mine = [r for r in rows if name in ("all", r["robot"])]
+    adams = [f"{name}:adam" for name in arguments.robots] if arguments.adam else []
+    for name in [*arguments.robots, "all", *adams]:
+        mine = [r for r in rows if r["robot"] == name or (name == "all" and ":" not in str(r["robot"]))]
         summary = {c: float(np.nanmedian([r.get(c, np.nan) for r in mine])) for c in COLUMNS[3:]}
         mean = {c: float(np.nanmean([r.get(c, np.nan) for r in mine])) for c in ("ok", "seen", "cover")}
         print(_line({"robot": name, "clip": len(mine), **summary, **mean}))
