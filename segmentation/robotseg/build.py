@@ -19,6 +19,7 @@ from segmentation.robotseg.recognise import check, nearest, shapes
 from segmentation.weights_store import read_weights
 
 HERE = "segmentation.robotseg"
+SIZE = 1024
 # sam2's own settings for videos: a single mask that is not stable gives way to the best of three, and what users click
 # is remembered as they see it.
 STABILITY = {
@@ -36,6 +37,7 @@ def build_robotseg(
     behaviour: Behaviour = FAITHFUL,
     device: str | torch.device = "cpu",
     precision: torch.dtype = torch.float32,
+    size: int = SIZE,
 ) -> RobotSegPredictor:
     """RobotSeg's network and video predictor, in evaluation mode.
 
@@ -43,18 +45,24 @@ def build_robotseg(
         weights: a file or state dict; None leaves random numbers.
         behaviour: the original's by default.
         precision: float32, or bfloat16 to compute under autocast.
+        size: side of the square that frames are resized to, a multiple of 128; the weights were trained for 1024.
 
     Raises:
         WeightsError: a file that cannot be used, or weights of another network.
+        ValueError: a size that is no multiple of 128.
     """
-    model = skeleton("robotseg")
+    model = skeleton("robotseg", size)
     assert isinstance(model, RobotSegPredictor)
     model.set_behaviour(behaviour)
     return _filled(model, weights, "robotseg", device, precision)
 
 
 def build_sam2(
-    weights: Weights, *, device: str | torch.device = "cpu", precision: torch.dtype = torch.float32
+    weights: Weights,
+    *,
+    device: str | torch.device = "cpu",
+    precision: torch.dtype = torch.float32,
+    size: int = SIZE,
 ) -> Sam2Predictor:
     """SAM 2 or 2.1 of the size that the weights have, with the same methods.
 
@@ -65,13 +73,15 @@ def build_sam2(
     name = nearest(state)
     if not name.startswith("sam2"):
         raise WeightsError(f"weights of {name}, expected SAM 2 or 2.1")
-    model = skeleton(name)
+    model = skeleton(name, size)
     assert isinstance(model, Sam2Predictor)
     return _filled(model, state, name, device, precision)
 
 
-def skeleton(name: str) -> StreamingPredictor:
+def skeleton(name: str, size: int = SIZE) -> StreamingPredictor:
     """The predictor of that name ("robotseg", "sam2.1_hiera_t", ...) with random numbers."""
+    if size < 128 or size % 128:
+        raise ValueError(f"size {size}: expected a multiple of 128")
     if name == "robotseg":
         config = _config("sam2.1_hiera_t")
         config._target_ = f"{HERE}.predictor.RobotSegPredictor"
@@ -82,6 +92,7 @@ def skeleton(name: str) -> StreamingPredictor:
     else:
         config = _config(name)
         config._target_ = f"{HERE}.predictor.Sam2Predictor"
+    config.image_size = size
     return instantiate(config, _recursive_=True)
 
 

@@ -54,30 +54,29 @@ class StructureLayer(MemoryAttentionLayer):
         self.structure_strength = nn.Parameter(torch.tensor(1.0))
 
     def forward(  # type: ignore[override]
-        self, tgt: Tensor, memory: Tensor, pos: Tensor, query_pos: Tensor, num_k_exclude_rope: int, edges: Tensor
+        self, tgt: Tensor, keys: Tensor, values: Tensor, query_pos: Tensor, num_k_exclude_rope: int, edges: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Tokens (B,N,C) and the structure map's logits (B,1,h,w).
 
         Args:
-            tgt, query_pos: (B,N,C), N = h*w. memory, pos: (B,M,64), the last `num_k_exclude_rope` have no place in
+            tgt, query_pos: (B,N,C), N = h*w. keys, values: (B,M,64), the last `num_k_exclude_rope` have no place in
                 the picture. edges: gain (B,1,h,w).
         """
         tgt = self._forward_sa(tgt, query_pos)
-        tgt = self._forward_ca(tgt, memory, query_pos, pos, num_k_exclude_rope)
-        structure = self._structure(tgt, memory, pos, num_k_exclude_rope, edges)
+        memories = {"k": keys, "v": values, "num_k_exclude_rope": num_k_exclude_rope}
+        tgt = tgt + self.dropout2(self.cross_attn_image(q=self.norm2(tgt), **memories))
+        structure = self._structure(tgt, edges, memories)
         hidden = self.dropout(self.activation(self.linear1(self.norm3(tgt))))
         tgt = tgt + self.dropout3(self.linear2(hidden))
         gain = 1 + self.structure_strength * structure_gate(structure)
         return tgt * gain.flatten(2).transpose(1, 2), structure
 
-    def _structure(self, tgt: Tensor, memory: Tensor, pos: Tensor, excluded: int, edges: Tensor) -> Tensor:
+    def _structure(self, tgt: Tensor, edges: Tensor, memories: dict) -> Tensor:
         batch, _, channels = tgt.shape
         size = edges.shape[-2:]
         raised = tgt * (1 + edges.flatten(2).transpose(1, 2))
         outline = self.ms_pyramid(raised.transpose(1, 2).reshape(batch, channels, *size))
-        seen = self.cross_attn_structure(
-            q=outline.flatten(2).transpose(1, 2), k=memory + pos, v=memory, num_k_exclude_rope=excluded
-        )
+        seen = self.cross_attn_structure(q=outline.flatten(2).transpose(1, 2), **memories)
         return self.structure_head(seen.transpose(1, 2).reshape(batch, channels, *size))
 
 
@@ -116,10 +115,11 @@ class StructureMemoryAttention(MemoryAttention):
             edges: edge gain (B,1,h,w).
         """
         tokens = curr + 0.1 * curr_pos if self.pos_enc_at_input else curr
-        tokens, query_pos, memory, memory_pos = (x.transpose(0, 1) for x in (tokens, curr_pos, memory, memory_pos))
+        tokens, query_pos, values = (x.transpose(0, 1) for x in (tokens, curr_pos, memory))
+        keys = values + memory_pos.transpose(0, 1)
         structures = []
         for layer in self.layers:
-            tokens, structure = layer(tokens, memory, memory_pos, query_pos, num_obj_ptr_tokens, edges)
+            tokens, structure = layer(tokens, keys, values, query_pos, num_obj_ptr_tokens, edges)
             structures.append(structure)
         return self.norm(tokens).transpose(0, 1), torch.cat(structures, 1)
 
