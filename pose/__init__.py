@@ -3,6 +3,7 @@
 from pose.camera import Camera
 from pose.errors import CameraError, FitError
 from pose.fit import fit_video
+from pose.moving import MovingFit, fit_moving
 from pose.priors import PosePrior
 from pose.silhouette import Silhouette, render_silhouette
 from pose.trajectory import Trajectory
@@ -12,10 +13,12 @@ __all__ = [
     "Camera",
     "CameraError",
     "FitError",
+    "MovingFit",
     "PosePrior",
     "Silhouette",
     "Trajectory",
     "ViewsFit",
+    "fit_moving",
     "fit_video",
     "fit_views",
     "render_silhouette",
