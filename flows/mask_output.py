@@ -64,6 +64,8 @@ def run_masks(job: Job, out: str | Path, runner: Runner = run_stage) -> Segmente
     out = Path(out).absolute()
     if out.exists() and not out.is_dir():
         raise FlowError(f"{out}: is a file; give a folder for the masks")
+    if Path(job.video).is_dir() and out.resolve().is_relative_to(Path(job.video).resolve()):
+        raise FlowError(f"{out}: is in the folder of the frames; give another folder for the masks")
     check_writable(out)
     key = segment_key(job)
     old = _card(out)

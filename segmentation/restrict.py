@@ -24,10 +24,12 @@ import numpy as np
 from segmentation.prompts import Prompt
 
 KEPT, DROPPED = 1, 2
+CUT = 3  # dropped, but joined to what is kept; told apart from DROPPED inside this file only
 FLOOR = 0.05  # below this probability no click brings a region back: the network sees no robot at all
 LEVELS = (0.6, 0.7, 0.8, 0.9, 0.95, 0.98)  # at which a piece falls apart into what is surer and what is not
 CORE_SHARE = 0.05  # of a piece: smaller sure parts do not count
 MINORITY = 0.15  # of the labelled pixels that a piece overlaps: fewer are errors of the outline
+RIM = 0.015  # of the diagonal: a part cut off that holds no disk of this radius is one, too
 BOX_SHARE = 0.8
 REACH = 0.1  # of the picture's diagonal: a new piece farther from everything belongs to nothing followed
 NEAR = 0.02  # of the diagonal: how far a grown region may move from frame to frame
@@ -63,12 +65,12 @@ class Selection:
         for prompt in prompts:
             labels = self._apply(prompt, probability, labels)
         self._remember(labels, probability)
-        return labels
+        return np.minimum(labels, DROPPED)
 
     def _remember(self, labels: np.ndarray, probability: np.ndarray) -> None:
         seen = labels.copy()
         if self._seen is not None:
-            for label in (KEPT, DROPPED):
+            for label in (KEPT, DROPPED, CUT):
                 if not (labels == label).any():
                     seen[(self._seen == label) & (labels == 0)] = label
         self._labels, self._seen = labels, seen
@@ -81,7 +83,7 @@ class Selection:
             return labels
         count, pieces = cv2.connectedComponents(labels, connectivity=8)
         kept = np.bincount(pieces[self._labels == KEPT], minlength=count).astype(float)
-        dropped = np.bincount(pieces[self._labels == DROPPED], minlength=count).astype(float)
+        dropped = np.bincount(pieces[self._labels >= DROPPED], minlength=count).astype(float)
         share = dropped / np.maximum(kept + dropped, 1)
         table = np.where(share > 1 - MINORITY, DROPPED, KEPT).astype(np.uint8)
         table[0] = 0
@@ -90,18 +92,19 @@ class Selection:
         if len(lonely):
             table[lonely] = self._claim(pieces, lonely)
         labels = table[pieces]
-        split = np.flatnonzero((share >= MINORITY) & (share <= 1 - MINORITY))
-        split = split[split > 0]
-        if len(split):
-            torn = np.isin(pieces, split)
-            nearer = _distance(self._labels == DROPPED) < _distance(self._labels == KEPT)
-            labels[torn & nearer] = DROPPED
+        cut = _depth(self._labels == CUT, pieces, count) > RIM * float(np.hypot(*mask.shape))
+        split = (share <= 1 - MINORITY) & ((share >= MINORITY) | cut)
+        split[0] = False
+        if split.any():
+            distances = [_distance(self._labels == label) for label in (KEPT, DROPPED, CUT)]
+            nearest = np.argmin(distances, axis=0).astype(np.uint8) + KEPT
+            labels = np.where(split[pieces], nearest, labels)
         return labels
 
     def _claim(self, pieces: np.ndarray, lonely: np.ndarray) -> np.ndarray:
         """Labels of pieces that overlap nothing: those of the nearest seen last."""
         assert self._seen is not None
-        to_kept, to_dropped = (_nearest(self._seen == label, pieces)[lonely] for label in (KEPT, DROPPED))
+        to_kept, to_dropped = (_nearest(seen, pieces)[lonely] for seen in (self._seen == KEPT, self._seen >= DROPPED))
         reach = REACH * float(np.hypot(*pieces.shape))
         if self.exclusive:
             return np.where((to_kept <= to_dropped) & (to_kept <= reach), KEPT, DROPPED)
@@ -139,7 +142,8 @@ class Selection:
         whole = share[pieces]
         keep = shown & np.where(whole >= BOX_SHARE, True, np.where(whole <= 1 - BOX_SHARE, False, inside))
         self.exclusive = True
-        return np.where(keep, KEPT, np.where(shown, DROPPED, 0)).astype(np.uint8)
+        away = np.where(whole > 1 - BOX_SHARE, CUT, DROPPED)
+        return np.where(keep, KEPT, np.where(shown, away, 0)).astype(np.uint8)
 
     def _keep(self, points: np.ndarray, probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
         chosen = np.zeros(labels.shape, bool)
@@ -149,7 +153,7 @@ class Selection:
             elif probability[y, x] > FLOOR:
                 level = 0.8 * float(probability[y, x])
                 self.threshold = min(self.threshold, level)
-                chosen |= _piece((probability > level) & (labels != DROPPED), x, y)
+                chosen |= _piece((probability > level) & (labels < DROPPED), x, y)
         if not self.exclusive:
             labels = np.where(labels > 0, DROPPED, 0).astype(np.uint8)
             self.exclusive = True
@@ -184,14 +188,14 @@ def _drop(point: np.ndarray, inside: np.ndarray, probability: np.ndarray, labels
             continue  # they hang together, nothing surer is left, or the network is as sure of the click itself
         sure, doubtful = np.isin(parts, list(rest)), parts == mine if mine else np.zeros_like(piece)
         doubtful[y, x] = True
-        out[piece & (_distance(doubtful) < _distance(sure))] = DROPPED
+        out[piece & (_distance(doubtful) < _distance(sure))] = CUT
         return out
     if held:  # nowhere apart: half way between the clicks
         seeds = np.zeros_like(piece)
         seeds[[v for _, v in held], [u for u, _ in held]] = True
         mine_only = np.zeros_like(piece)
         mine_only[y, x] = True
-        out[piece & (_distance(mine_only) < _distance(seeds))] = DROPPED
+        out[piece & (_distance(mine_only) < _distance(seeds))] = CUT
         return out
     out[piece] = DROPPED
     return out
@@ -208,6 +212,15 @@ def _distance(mask: np.ndarray) -> np.ndarray:
     if not mask.any():
         return np.full(mask.shape, np.inf, np.float32)
     return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
+
+
+def _depth(mask: np.ndarray, pieces: np.ndarray, count: int) -> np.ndarray:
+    """Radius of the largest disk of the mask around a pixel of each piece."""
+    out = np.zeros(count, np.float32)
+    if mask.any():
+        radius = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+        np.maximum.at(out, pieces[mask], radius[mask])
+    return out
 
 
 def _nearest(mask: np.ndarray, pieces: np.ndarray) -> np.ndarray:

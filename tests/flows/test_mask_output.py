@@ -149,6 +149,15 @@ def test_a_run_killed_while_it_publishes_can_be_repeated(clip, fakes, tmp_path, 
     assert names(out) == {"robot", "arm", "gripper", "overlay.mp4", "segment.json"}
 
 
+def test_masks_are_not_put_among_the_frames(clip, fakes, tmp_path):
+    for frame in open_video(clip.video):
+        cv2.imwrite(str(tmp_path / f"{frame.index}.png"), frame.image)
+    for out in (tmp_path, tmp_path / "masks"):
+        with pytest.raises(FlowError, match="folder of the frames"):
+            run_masks(make_job(tmp_path), out)
+    assert fakes.segment == 0 and not (tmp_path / "masks").exists()
+
+
 def test_masks_from_elsewhere_can_be_looked_at(clip, tmp_path):
     done = run_masks(make_job(clip.video, masks=clip.masks), tmp_path / "m")
     assert np.array_equal(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segmentation.order import in_order
-from segmentation.prompts import parse_prompts
+from segmentation.prompts import Prompt, parse_prompts
 from segmentation.restrict import DROPPED, KEPT, Selection
 
 H, W = 60, 120
@@ -65,6 +65,20 @@ def test_a_box_keeps_pieces_and_cuts_those_that_cross_it():
     assert kept(Selection(), p, ("box", "0:5,10,64,50")) == columns((10, 30), (60, 65))
     assert kept(Selection(), p, ("box", "0:5,10,62,50")) == columns((10, 30))
     assert kept(Selection(), picture((10, 30, 0.4)), ("box", "0:5,10,35,50")) == columns((10, 30))
+
+
+def test_a_part_that_was_cut_off_stays_off_but_rims_come_back():
+    selection = Selection()
+    p = picture((10, 90, 0.95), (90, 100, 0.65))  # a tenth of the piece
+    assert kept(selection, p, ("click", "0:96,30,-")) == columns((10, 93))
+    for shift in (0, 1, 2, 1, 0):
+        columns_now = kept(selection, picture((10 + shift, 90 + shift, 0.95), (90 + shift, 100 + shift, 0.65)))
+        assert columns_now[0] == 10 + shift and 91 <= columns_now[-1] <= 94, shift
+    selection = Selection()
+    mask = np.zeros((H, W), bool)
+    mask[21:39, 11:99] = True  # given a little small
+    selection.step(picture((10, 100, 0.9)), [Prompt(0, mask=mask)])
+    assert kept(selection, picture((11, 101, 0.9))) == columns((11, 101))
 
 
 def test_robots_that_touch_come_apart_again():
