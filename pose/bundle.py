@@ -123,7 +123,9 @@ def settle(
             step[active] = -np.linalg.solve(A + 1e-9 * np.eye(len(active)), ga)
             step *= min(1.0, 0.5 / max(1e-12, np.abs(step[turning]).max()))
             candidate = _stepped(state, step, pivots, free, limits)
-            trial = look_at(model, candidate, looks, channels, level, None)
+            # most steps are taken: their equations are the next ones, from the same pictures
+            further = pivot_points(model, candidate, looks) if count < iterations - 1 else None
+            trial = look_at(model, candidate, looks, channels, level, further)
             total_new = _total(trial, candidate, priors, pivots)
             if total_new < total:
                 improved = True
@@ -138,7 +140,7 @@ def settle(
         total = _total(reached, state, priors, pivots)
         if gain < tolerance or count == iterations - 1:
             break
-        equations = look_at(model, state, looks, channels, level, pivots)
+        equations = trial
     return Bundle(state, np.array([e.cost for e in reached]), np.array([e.iou for e in reached]), pivots)
 
 
@@ -227,12 +229,14 @@ def _stepped(state: State, step: np.ndarray, pivots: np.ndarray, free: Free, lim
     poses = np.stack(
         [
             move(replace(state.lenses[0], T_cam_base=T), np.r_[step[TWIST * i : TWIST * i + TWIST], np.zeros(LENS)],
-                 pivots[i]).T_cam_base
+                 pivots[i]).T_cam_base if free.poses[i].any() else T
             for i, T in enumerate(state.poses)
         ]
     )  # fmt: skip
     lenses = tuple(
         move(lens, np.r_[np.zeros(TWIST), step[lenses_at + LENS * i : lenses_at + LENS * (i + 1)]], pivots[0])
+        if free.lenses[i].any()
+        else lens
         for i, lens in enumerate(state.lenses)
     )
     return State(np.where(free.joints, q, state.q), poses, lenses)

@@ -80,9 +80,10 @@ def rig_errors(
     kept = np.ones(n)
     rows = joints[list(used)]
     plain = [block(t) for t in used]
+    base = [cost(row[None], state, [t]) for row, t in zip(rows, used)]
     for k in np.flatnonzero(rig.free):
         kept[k] = np.sqrt(
-            bears_out(int(k), rows, plain, rig.limits, lambda i, row: cost(row[None], state, [used[i]]))
+            bears_out(int(k), rows, plain, rig.limits, lambda i, row: cost(row[None], state, [used[i]]), base)
         )  # fmt: skip
     shared = TWIST * views + LENS * views
 

@@ -140,8 +140,11 @@ def share(
     unscaled = Shared(np.zeros((SHARED, SHARED)), kept)
     plain = [unscaled.information(frame, mask) for frame, mask in zip(chosen, masks)]
     stand = view.T_cam_base
+    base = parallel(lambda i: cost(i, q[i], stand), range(len(q)))
     for k in np.flatnonzero(tracker.free):
-        kept[SHARED + k] = np.sqrt(bears_out(int(k), q, plain, tracker.limits, lambda i, row: cost(i, row, stand)))
+        kept[SHARED + k] = np.sqrt(
+            bears_out(int(k), q, plain, tracker.limits, lambda i, row: cost(i, row, stand), base)
+        )
     shared = Shared(np.zeros((SHARED, SHARED)), kept)
     H = _assemble([shared.information(frame, mask) for frame, mask in zip(chosen, masks)], tracker, used, known)
     if near is not None:
@@ -200,8 +203,10 @@ def _likeness(
     return both / max(alone, 1e-12)
 
 
-def bears_out(k: int, q: np.ndarray, H: list[np.ndarray], limits, cost: Callable[[int, np.ndarray], float]) -> float:
-    """The share of a joint's stated information that its cost bears out, over the used frames."""
+def bears_out(
+    k: int, q: np.ndarray, H: list[np.ndarray], limits, cost: Callable[[int, np.ndarray], float], base: Sequence[float]
+) -> float:
+    """The share of a joint's stated information that its cost bears out, over the used frames; `base` is it at q."""
 
     def rise(i: int) -> tuple[float, float]:
         stated = H[i][SHARED + k, SHARED + k]
@@ -211,7 +216,7 @@ def bears_out(k: int, q: np.ndarray, H: list[np.ndarray], limits, cost: Callable
             row = q[i].copy()
             row[k] += sign * step
             costs.append(cost(i, row))
-        return float(np.mean(costs)) - cost(i, q[i]), stated * step**2
+        return float(np.mean(costs)) - base[i], stated * step**2
 
     actual, expected = np.array(parallel(rise, range(len(q)))).sum(0)
     return float(np.clip(actual / max(expected, 1e-9), LEAST, 1.0))

@@ -117,7 +117,7 @@ def evaluate(
     covered = coverage(face_id, model.face_part, channels, scale)
     overlap = iou(covered, target)
     difference = covered - target
-    grown = outline(target)
+    grown = outline(target) if pivot is not None or view.offset.any() else target
     if view.offset.any():
         difference += (view.unit * view.offset[: len(target)]).astype(np.float32)[:, None, None] * grown
     if trust is not None:

@@ -93,7 +93,7 @@ def order(
     )  # fmt: skip
     score = each[:, 0].reshape(len(rows), len(frames)).mean(1)
     best = int(np.argmax(score))
-    if score[best] < score[0] + ORDER_GAIN:
+    if score[best] < max(POOR, score[0] + ORDER_GAIN):
         return []
     moved = ", ".join(
         f"{robot.joint_names[a]} = column of {robot.joint_names[b]}" for a, b in zip(arm, rows[best][0]) if a != b
