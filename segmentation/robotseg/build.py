@@ -15,6 +15,7 @@ from torch import Tensor
 from segmentation.errors import WeightsError
 from segmentation.robotseg.behaviour import FAITHFUL, Behaviour
 from segmentation.robotseg.predictor import RobotSegPredictor, Sam2Predictor, StreamingPredictor
+from segmentation.robotseg.reading import MemoryReading
 from segmentation.robotseg.recognise import check, nearest, shapes
 from segmentation.weights_store import read_weights
 
@@ -38,6 +39,7 @@ def build_robotseg(
     device: str | torch.device = "cpu",
     precision: torch.dtype = torch.float32,
     size: int = SIZE,
+    pool: int = 1,
 ) -> RobotSegPredictor:
     """RobotSeg's network and video predictor, in evaluation mode.
 
@@ -46,6 +48,7 @@ def build_robotseg(
         behaviour: the original's by default.
         precision: float32, or bfloat16 to compute under autocast.
         size: side of the square that frames are resized to, a multiple of 128; the weights were trained for 1024.
+        pool: on processors, squares of so many memory tokens a side are read as one; 1 is exact.
 
     Raises:
         WeightsError: a file that cannot be used, or weights of another network.
@@ -54,6 +57,9 @@ def build_robotseg(
     model = skeleton("robotseg", size)
     assert isinstance(model, RobotSegPredictor)
     model.set_behaviour(behaviour)
+    for module in model.modules():
+        if isinstance(module, MemoryReading):
+            module.pool = pool
     return _filled(model, weights, "robotseg", device, precision)
 
 

@@ -17,8 +17,8 @@ class Laid:
     """Memories of one object as the kernel reads them.
 
     Attributes:
-        keys: (side*side,frames,64). values: (side,64,side*frames). pointer_keys, pointers: keys and values (p,64) of
-            object pointers.
+        keys: (n*n,frames,64) of n x n places. values: (n,64,n*frames).
+        pointer_keys, pointers: (p,64), keys and values of object pointers.
     """
 
     keys: Tensor
@@ -27,56 +27,66 @@ class Laid:
     pointers: Tensor
 
 
-_last: tuple[Tensor, Tensor, list[Laid]] | None = None
+_last: tuple[Tensor, Tensor, int, list[Laid]] | None = None
 
 
-def _laid_out(k: Tensor, v: Tensor, placed: int, side: int) -> list[Laid]:
+def _laid_out(k: Tensor, v: Tensor, placed: int, side: int, pool: int) -> list[Laid]:
     """Memories k, v (B,M,64) of every object; the last ones are remembered, as all layers read the same."""
     global _last
-    if _last is not None and _last[0] is k and _last[1] is v:
-        return _last[2]
+    if _last is not None and _last[0] is k and _last[1] is v and _last[2] == pool:
+        return _last[3]
     laid = []
-    for keys, values in zip(k, v):
-        by_cell = keys[:placed].view(-1, side * side, keys.shape[1]).transpose(0, 1).contiguous()
-        by_row = values[:placed].view(-1, side, side, values.shape[1]).permute(1, 3, 2, 0)
-        by_row = by_row.reshape(side, values.shape[1], -1).contiguous()
+    for keys, values in zip(k.float(), v.float()):
+        seen, told = (_pooled(tokens[:placed].unflatten(0, (-1, side, side)), pool) for tokens in (keys, values))
+        by_cell = seen.flatten(1, 2).transpose(0, 1).contiguous()
+        by_row = told.permute(1, 3, 2, 0).flatten(2).contiguous()
         laid.append(Laid(by_cell, by_row, keys[placed:].contiguous(), values[placed:].contiguous()))
-    _last = k, v, laid
+    _last = k, v, pool, laid
     return laid
+
+
+def _pooled(maps: Tensor, pool: int) -> Tensor:
+    """Means over squares of maps (f,h,w,c)."""
+    return maps if pool == 1 else maps.unflatten(2, (-1, pool)).unflatten(1, (-1, pool)).mean((2, 4))
 
 
 class MemoryReading(RoPEAttention):
     """The same weights, inputs and outputs as sam2's `RoPEAttention`.
 
     Attributes:
-        fast: use the kernel on processors, in single precision and without gradients; else sam2's code runs.
+        fast: use the kernel on processors, where no gradients are asked for; else sam2's code runs. The kernel computes
+            in single precision, under autocast as well.
+        pool: squares of pool x pool memory tokens are read as one, their mean. 1 is exact; 2 is four times less work.
     """
 
     fast = True
+    pool = 1
+    freqs_cis: Tensor
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int = 0) -> Tensor:
         """Attention of q (B,N,256) to memories k, v (B,M,64), the last of which have no place in the picture."""
         placed = k.shape[1] - num_k_exclude_rope
-        if not self._applies(q, k, v, placed):
+        if not self._applies(q, placed):
             return super().forward(q, k, v, num_k_exclude_rope)
-        laid = _laid_out(k, v, placed, math.isqrt(q.shape[1]))
-        mean = torch.stack([self._read(one, memory) for one, memory in zip(self.q_proj(q), laid)])
+        laid = _laid_out(k, v, placed, math.isqrt(q.shape[1]), self.pool)
+        q = self.q_proj(q)
+        with torch.autocast("cpu", enabled=False):
+            mean = torch.stack([self._read(one.float(), memory) for one, memory in zip(q, laid)])
         return self.out_proj(self.v_proj(mean))
 
-    def _applies(self, q: Tensor, k: Tensor, v: Tensor, placed: int) -> bool:
+    def _applies(self, q: Tensor, placed: int) -> bool:
+        count = q.shape[1]
         return (
             self.fast
+            and q.device.type == "cpu"
+            and not torch.is_grad_enabled()
             and placed > 0
-            and placed % q.shape[1] == 0
-            and math.isqrt(q.shape[1]) ** 2 == q.shape[1]
-            and q.shape[1] % 32 == 0
+            and placed % count == 0
+            and math.isqrt(count) ** 2 == count
+            and count % (32 * self.pool) == 0
             and self.num_heads == 1
             and self.rope_k_repeat
             and self.kv_in_dim == self.internal_dim // 4
-            and q.device.type == "cpu"
-            and q.dtype == k.dtype == v.dtype == torch.float32
-            and not torch.is_autocast_enabled("cpu")
-            and not (torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or self.training))
         )
 
     def _read(self, q: Tensor, memory: Laid) -> Tensor:
@@ -84,15 +94,17 @@ class MemoryReading(RoPEAttention):
         from segmentation.robotseg.attention_kernel import WIDTH, attend
 
         side = math.isqrt(q.shape[0])
+        kept = side // self.pool
         turned = self._turned(q / math.sqrt(q.shape[1]), side)
         blocks = turned.view(-1, WIDTH, q.shape[1]).transpose(1, 2)  # block, 256, query
         pointers = self.k_proj(memory.pointer_keys)
         places = self._places(side)
+        crowd = math.log(self.pool)  # on both axes: a mean stands for pool * pool keys
         found = torch.zeros(blocks.shape[0], memory.pointers.shape[1], WIDTH)
         for start in range(0, blocks.shape[0], BLOCKS):
             part = slice(start, start + BLOCKS)
             (u, b), (w, c) = (
-                ((weight @ half).unflatten(1, (side, -1)), bias @ half)
+                ((weight @ half).unflatten(1, (kept, -1)), bias @ half + crowd)
                 for (weight, bias), half in zip(places, blocks[part].chunk(2, dim=1))
             )
             arrays = (u, w, b, c, memory.keys, memory.values, pointers @ blocks[part], memory.pointers, found[part])
@@ -113,18 +125,16 @@ class MemoryReading(RoPEAttention):
     def _places(self, side: int) -> list[tuple[Tensor, Tensor]]:
         """For columns and for rows, the keys' projection rotated by each place, as it meets a query's half.
 
-        (side*64,128) from the weights and (side,128) from the bias.
+        (places*64,128) from the weights and (places,128) from the bias.
         """
-        turns = self._turns(side).view(side, side, -1)
         half, quarter = self.internal_dim // 2, self.internal_dim // 4
+        step = self._turns(side)[1, :quarter].angle()  # from one column to the next; rows turn by the same
+        centre = torch.arange(side // self.pool) * self.pool + (self.pool - 1) / 2
+        place = torch.polar(torch.ones(len(centre), quarter), torch.outer(centre, step))
         found = []
-        for place, part in ((turns[0, :, :quarter], slice(0, half)), (turns[:, 0, quarter:], slice(half, None))):
+        for part in (slice(0, half), slice(half, None)):
             weight = torch.view_as_complex(self.k_proj.weight[part].T.reshape(-1, quarter, 2).contiguous())
             bias = torch.view_as_complex(self.k_proj.bias[part].view(quarter, 2))
-            found.append(
-                (
-                    torch.view_as_real(place[:, None] * weight).reshape(-1, half),
-                    torch.view_as_real(place * bias).flatten(1),
-                )
-            )
+            turned = torch.view_as_real(place[:, None] * weight).reshape(-1, half)
+            found.append((turned, torch.view_as_real(place * bias).flatten(1)))
         return found
