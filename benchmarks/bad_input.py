@@ -83,8 +83,9 @@ def cases(robot: Robot, clip: Clip, seed: int) -> dict[str, tuple[tuple[str, ...
         "upside down, all": (QUALITY, lambda: (turned(masks), {"camera": camera, "q": q})),
         "K x 1.3, joints": (("K does not fit",), lambda: (masks, {"camera": unposed(camera, 1.3), "q": q})),
         "K x 0.75": (("K does not fit",), lambda: (masks, {"camera": unposed(camera, 0.75)})),
-        "order, all known": (("order",), lambda: (masks, {"camera": camera, "q": swapped(q, robot, rng)})),
-        "order, K, joints": (("order",), lambda: (masks, {"camera": unposed(camera), "q": swapped(q, robot, rng)})),
+        "order, all known": (("in another order",), lambda: (masks, {"camera": camera, "q": swapped(q, robot, rng)})),
+        "order, K, joints": (("in another order", "outside the joint"), lambda: (
+            masks, {"camera": unposed(camera), "q": swapped(q, robot, rng)})),
         "degrees": (("degrees",), lambda: (masks, {"camera": camera, "q": np.rad2deg(q)})),
         "a NaN in the joints": (("NaN",), lambda: (masks, {"camera": unposed(camera), "q": gaps})),
     }  # fmt: skip
