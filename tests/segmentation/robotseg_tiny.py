@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from importlib import resources
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +61,14 @@ def original_sam2(weights: dict[str, torch.Tensor]) -> Any:
     return model.eval()
 
 
-def remembering(predictor: Any) -> Any:
-    """Lets the image encoder, the slowest part, run once for equal pictures. `predictor.encoded` counts all calls."""
-    run, known = predictor.forward_image, {}
+def remembering(predictor: Any, like: Any = None) -> Any:
+    """Lets the image encoder, the slowest part, run once for equal pictures; `predictor.encoded` counts all calls.
+
+    Args:
+        like: a predictor with the same encoder, whose results are used as well.
+    """
+    run = predictor.forward_image
+    known = predictor.known = {} if like is None else like.known
     predictor.encoded = 0
 
     def forward_image(image: torch.Tensor) -> dict:
@@ -77,23 +84,25 @@ def remembering(predictor: Any) -> Any:
 
 def video(count: int) -> list[np.ndarray]:
     """Frames (96,128,3) of an arm that moves to and fro."""
-    return [_frame(min(t % 16, 16 - t % 16)) for t in range(count)]
+    return [np.array(Image.open(BytesIO(_jpeg(_place(t))))) for t in range(count)]
 
 
-_frames: dict[int, np.ndarray] = {}
+def write_video(count: int, folder: Path) -> str:
+    """The same frames as files that sam2 reads; gives the folder."""
+    for t in range(count):
+        (folder / f"{t:05d}.jpg").write_bytes(_jpeg(_place(t)))
+    return str(folder)
 
 
-def _frame(t: int) -> np.ndarray:
-    if t not in _frames:
-        _frames[t] = np.ascontiguousarray(drawn_frame(t)[0][128:896:8, ::8])
-    return _frames[t]
+def _place(t: int) -> int:
+    return min(t % 16, 16 - t % 16)
 
 
-def through_jpeg(frames: Iterable[np.ndarray], folder: Path) -> list[np.ndarray]:
-    """Writes the frames as sam2 wants them, and gives what one reads there."""
-    for t, frame in enumerate(frames):
-        Image.fromarray(frame).save(folder / f"{t:05d}.jpg", quality=100, subsampling=0)
-    return [np.array(Image.open(path)) for path in sorted(folder.glob("*.jpg"))]
+@cache
+def _jpeg(t: int) -> bytes:
+    file = BytesIO()
+    Image.fromarray(np.ascontiguousarray(drawn_frame(t)[0][128:896:8, ::8])).save(file, "JPEG", quality=95)
+    return file.getvalue()
 
 
 def masks(steps: Iterable[tuple[int, list, torch.Tensor]]) -> dict[int, torch.Tensor]:

@@ -5,6 +5,8 @@ SAM 2's is compared with sam2's own, and RobotSeg's with that where no part is a
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -20,13 +22,13 @@ from robotseg_tiny import (
     remembering,
     sam2_weights,
     same,
-    through_jpeg,
     tiny_robotseg,
     video,
+    write_video,
 )
 
 from segmentation.errors import VideoError, WeightsError
-from segmentation.robotseg.behaviour import MENDED, Behaviour
+from segmentation.robotseg.behaviour import MENDED
 from segmentation.robotseg.build import build_robotseg, build_sam2
 from segmentation.robotseg.reading import MemoryReading
 
@@ -49,7 +51,7 @@ def robotseg():
 
 @pytest.fixture(scope="module")
 def sam2(robotseg):
-    return remembering(build_sam2(sam2_weights(robotseg), size=128))
+    return remembering(build_sam2(sam2_weights(robotseg), size=128), like=robotseg)
 
 
 @pytest.fixture(scope="module")
@@ -85,25 +87,22 @@ def play(predictor, state):
 
 @pytest.fixture(scope="module")
 def expected(original, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("frames")
-    frames = through_jpeg(video(8), folder)
-    return frames, list(play(original, original.init_state(str(folder))))
+    folder = write_video(8, tmp_path_factory.mktemp("frames"))
+    return list(play(original, original.init_state(folder)))
 
 
 def test_sam2_does_what_the_original_does(sam2, expected):
-    frames, logits = expected
-    ours = list(play(sam2, sam2.init_state(frames)))
-    assert len(ours) == len(logits)
-    assert [torch.equal(a, b) for a, b in zip(ours, logits)] == [True] * len(logits)
+    ours = list(play(sam2, sam2.init_state(video(8))))
+    assert len(ours) == len(expected)
+    assert [torch.equal(a, b) for a, b in zip(ours, expected)] == [True] * len(expected)
 
 
 def test_robotseg_without_parts_and_structure_is_sam2(robotseg, expected, monkeypatch):
     for layer in robotseg.memory_attention.layers:
         monkeypatch.setattr(layer.structure_strength, "data", torch.zeros(()))
-    frames, logits = expected
-    ours = list(play(robotseg, robotseg.init_state(frames)))
-    assert len(ours) == len(logits)
-    assert max(float((a - b).abs().max()) for a, b in zip(ours, logits)) < 1e-4  # the sums' order differs
+    ours = list(play(robotseg, robotseg.init_state(video(8))))
+    assert len(ours) == len(expected)
+    assert max(float((a - b).abs().max()) for a, b in zip(ours, expected)) < 1e-4
 
 
 def test_sam2_has_no_automatic_mode_and_passes_over_parts(sam2):
@@ -208,10 +207,9 @@ def test_a_prompted_frame_can_be_corrected_after_tracking(robotseg, kind):
 
 
 def test_sam2_loses_corrections_of_a_prompted_frame_if_it_must(sam2, original, tmp_path, monkeypatch):
-    frames = through_jpeg(video(2), tmp_path)
     found = []
     monkeypatch.setattr(sam2, "keep_corrections", False)
-    for predictor, source in ((sam2, frames), (original, str(tmp_path))):
+    for predictor, source in ((sam2, video(2)), (original, write_video(2, tmp_path))):
         state = predictor.init_state(source)
         click(predictor, state, 0, 1, CLICK)
         first = masks(predictor.propagate_in_video(state))
@@ -336,9 +334,9 @@ def test_nothing_changes_on_an_error(robotseg, small, name, known):
     with pytest.raises(kind, match=message):
         call(robotseg, state, 1 if known else "new")
     assert {key: repr(state[key]) for key in before} == before
-    for name in ("output_dict_per_obj", "temp_output_dict_per_obj", "frames_tracked_per_obj", "obj_idx_to_id"):
-        assert list(state[name]) == [0]
-    if known == (len(name) % 2 == 0):  # tracking is slow
+    for per_object in ("output_dict_per_obj", "temp_output_dict_per_obj", "frames_tracked_per_obj", "obj_idx_to_id"):
+        assert list(state[per_object]) == [0]
+    if not known:  # tracking takes its time
         assert same(masks(robotseg.propagate_in_video(state)), small)
 
 
@@ -381,47 +379,78 @@ def thin(robotseg):
 
 
 def long_run(predictor, history):
-    state = predictor.init_state(video(60), history=history)
-    predictor.add_new_robot(state, 20, 1, "arm")
+    state = predictor.init_state(video(44), history=history)
+    predictor.add_new_robot(state, 8, 1, "arm")
     forward = masks(predictor.propagate_in_video(state))
-    return state, {**forward, **masks(predictor.propagate_in_video(state, start_frame_idx=20, reverse=True))}
+    return state, {**forward, **masks(predictor.propagate_in_video(state, start_frame_idx=8, reverse=True))}
 
 
 def test_a_short_history_changes_no_mask(thin):
     short, found = long_run(thin, 16)
     long, expected = long_run(thin, 512)
-    assert same(found, expected) and len(found) == 60
-    assert len(long["output_dict_per_obj"][0]["non_cond_frame_outputs"]) == 59
+    assert same(found, expected) and len(found) == 44
+    assert len(long["output_dict_per_obj"][0]["non_cond_frame_outputs"]) == 43
     held = short["output_dict_per_obj"][0]["non_cond_frame_outputs"]
-    assert set(held) == {*range(0, 36)} - {20}  # around frame 0 where it is now, and around the prompt
+    assert set(held) == {*range(24)} - {8}  # around frame 0, where it is now, and around the prompt
 
     for add in (
-        lambda: click(thin, short, 55, 1, CLICK),
-        lambda: thin.add_new_robot(short, 45, 1, "arm"),
-        lambda: thin.add_new_mask(short, 45, 1, MASK),
-        lambda: next(thin.propagate_in_video(short, start_frame_idx=50)),
-        lambda: next(thin.propagate_in_video(short, start_frame_idx=30, reverse=True)),
+        lambda: click(thin, short, 43, 1, CLICK),
+        lambda: thin.add_new_robot(short, 35, 1, "arm"),
+        lambda: thin.add_new_mask(short, 35, 1, MASK),
+        lambda: next(thin.propagate_in_video(short, start_frame_idx=40)),
+        lambda: next(thin.propagate_in_video(short, start_frame_idx=20, reverse=True)),
     ):
         with pytest.raises(
-            RuntimeError, match=r"object 1: memories of frames \d+ to \d+ are no longer held; .*=[45]\d"
+            RuntimeError, match=r"object 1: memories of frames \d+ to \d+ are no longer held; .*=[34]\d"
         ):
             add()
-    assert torch.equal(click(thin, short, 10, 1, CLICK), click(thin, long, 10, 1, CLICK))
-    click(thin, short, 50, 2, CLICK)  # a new object was tracked nowhere
-    with pytest.raises(RuntimeError, match="frame 50, object 1"):
-        next(thin.propagate_in_video(short, start_frame_idx=50))
+    assert torch.equal(click(thin, short, 5, 1, CLICK), click(thin, long, 5, 1, CLICK))
+    click(thin, short, 40, 2, CLICK)  # a new object was tracked nowhere
+    with pytest.raises(RuntimeError, match="frame 40, object 1"):
+        next(thin.propagate_in_video(short, start_frame_idx=40))
     thin.remove_object(short, 2)
     thin.reset_state(short)
-    click(thin, short, 50, 1, CLICK)
+    click(thin, short, 40, 1, CLICK)
 
 
 def test_a_given_mask_outlives_the_history(thin):
-    state = thin.init_state(video(40), history=16)
+    state = thin.init_state(video(34), history=16)
     thin.add_new_robot(state, 0, 1, "arm")
-    masks(thin.propagate_in_video(state, max_frame_num_to_track=19))
-    given = thin.add_new_mask(state, 19, 1, MASK)[2]
-    masks(thin.propagate_in_video(state, start_frame_idx=20))
-    assert torch.equal(masks(thin.propagate_in_video(state))[19], given)
+    masks(thin.propagate_in_video(state, max_frame_num_to_track=16))
+    given = thin.add_new_mask(state, 16, 1, MASK)[2]
+    masks(thin.propagate_in_video(state, start_frame_idx=17))
+    kept = state["output_dict_per_obj"][0]["non_cond_frame_outputs"]
+    assert 33 - 16 > state["history"] and torch.equal(
+        masks(thin.propagate_in_video(state, start_frame_idx=16, max_frame_num_to_track=0))[16], given
+    )
+    assert kept[16]["frozen"]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_video(thin):
+    found, size = {}, {}
+    frames = video(16) * 45
+    for history in (32, 1000):
+        state = thin.init_state(frames, history=history)
+        thin.add_new_robot(state, 0, 1, "robot")
+        steps = []
+        for t, _, logits in thin.propagate_in_video(state):
+            steps.append(float(logits.double().sum()))
+            size[history, t] = resident()
+            assert history == 1000 or len(state["output_dict_per_obj"][0]["non_cond_frame_outputs"]) <= 32 + 1 + 16
+        found[history] = steps
+    assert len(frames) == 720 and found[32] == found[1000]
+    assert size[32, 719] - size[32, 360] < 4 * 2**20
+    assert size[1000, 719] - size[1000, 0] > 4 * 2**20  # so one would have seen it
+
+
+def resident():
+    """Bytes of this process in memory."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        pytest.skip("needs /proc")
 
 
 def test_one_frame_and_frame_zero_backwards(robotseg):
@@ -453,13 +482,11 @@ def test_frames_without_a_robot(robotseg, monkeypatch):
     assert all(torch.isfinite(logits).all() for logits in again.values())
 
 
-def test_other_sizes_and_behaviours(robotseg):
-    weights = robotseg.state_dict()
-    for size, behaviour in ((256, Behaviour(random_start=False)), (128, MENDED)):
-        model = build_robotseg(weights, size=size, behaviour=behaviour)
-        state = model.init_state(video(2))
-        model.add_new_robot(state, 0, 1, "arm")
-        found = masks(model.propagate_in_video(state))
-        assert all(logits.shape == (1, 1, HEIGHT, WIDTH) and torch.isfinite(logits).all() for logits in found.values())
+def test_another_size_and_behaviour(robotseg):
+    larger = build_robotseg(robotseg.state_dict(), size=256, behaviour=MENDED)
+    state = larger.init_state(video(2))
+    larger.add_new_robot(state, 0, 1, "arm")
+    found = masks(larger.propagate_in_video(state))
+    assert all(logits.shape == (1, 1, HEIGHT, WIDTH) and torch.isfinite(logits).all() for logits in found.values())
     with pytest.raises(ValueError, match="size 192: expected a multiple of 128"):
         build_robotseg(size=192)
