@@ -11,7 +11,6 @@ recipe: masks are then blobs, and what they say of accuracy holds for such blobs
 from __future__ import annotations
 
 import argparse
-import copy
 import resource
 import subprocess
 import sys
@@ -117,25 +116,20 @@ class Clock:
 
 
 def full_state(model: RobotSegPredictor, frames: list[np.ndarray], parts: tuple[str, ...]) -> State:
-    """Tracked by the exact flow up to the frame before the last, so that seven memories are there."""
+    """Tracked up to the frame before the last, so that seven memories are there; pooled, which is quick."""
     state = model.init_state(frames)
     for number, part in enumerate(parts):
         model.add_new_robot(state, 0, number, part)
-    for _ in model.propagate_in_video(state, max_frame_num_to_track=MEMORIES):
-        pass
+    with flow(model, "pool4"):
+        for _ in model.propagate_in_video(state, max_frame_num_to_track=MEMORIES):
+            pass
     return state
 
 
 def track(model: RobotSegPredictor, state: State, name: str, clock: Clock) -> dict:
     """One frame with a full bank: seconds by stage, and the masks."""
-    state = {
-        **state,
-        "cached_features": {},
-        "edges": None,
-        "output_dict_per_obj": copy.copy(state["output_dict_per_obj"]),
-    }
-    for index, outputs in state["output_dict_per_obj"].items():
-        state["output_dict_per_obj"][index] = {kind: dict(of_kind) for kind, of_kind in outputs.items()}
+    fresh = {i: {kind: dict(of_kind) for kind, of_kind in o.items()} for i, o in state["output_dict_per_obj"].items()}
+    state = {**state, "cached_features": {}, "edges": None, "output_dict_per_obj": fresh}
     clock.spent.clear()
     with flow(model, name):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -162,8 +156,8 @@ def ready(weights: str | None) -> tuple[RobotSegPredictor, list[np.ndarray]]:
 def one(name: str, weights: str | None) -> None:
     """Prints the peak memory of a process that runs one flow alone."""
     model, frames = ready(weights)
+    state = full_state(model, frames, ("robot",))
     with flow(model, name):
-        state = full_state(model, frames, ("robot",))
         for _ in model.propagate_in_video(state, start_frame_idx=MEMORIES + 1, max_frame_num_to_track=0):
             pass
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
@@ -175,6 +169,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--weights")
     parser.add_argument("--flows", default="original,exact,pool2,bf16,bf16 pool2")
+    parser.add_argument("--parts", action="store_true", help="also three parts at once")
     parser.add_argument("--memory", action="store_true", help="also the peak memory, each flow in a process of its own")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -185,7 +180,8 @@ def main() -> None:
     model, frames = ready(options.weights)
     clock = Clock(model)
     names = options.flows.split(",")
-    states = {parts: full_state(model, frames, parts) for parts in (("robot",), ("arm", "gripper", "robot"))}
+    wanted = [("robot",)] + [("arm", "gripper", "robot")] * options.parts
+    states = {parts: full_state(model, frames, parts) for parts in wanted}
     runs: dict[tuple[str, int], list[dict]] = {}
     for round_ in range(options.rounds + 1):  # the first warms up
         for parts, state in states.items():

@@ -48,12 +48,16 @@ def _absorb(scores, top, total, sums):  # type: ignore[no-untyped-def]
     for k in range(scores.shape[0]):
         for q in range(WIDTH):
             top[q] = max(top[q], scores[k, q])
+    risen = False
     for q in range(WIDTH):
-        old[q] = _exp(old[q] - top[q])
-        total[q] *= old[q]
-    for d in range(sums.shape[0]):
+        risen |= top[q] > old[q]
+    if risen:  # seldom, after the first rows
         for q in range(WIDTH):
-            sums[d, q] *= old[q]
+            old[q] = _exp(old[q] - top[q])
+            total[q] *= old[q]
+        for d in range(sums.shape[0]):
+            for q in range(WIDTH):
+                sums[d, q] *= old[q]
     for k in range(scores.shape[0]):
         for q in range(WIDTH):
             weight = _exp(scores[k, q] - top[q])

@@ -36,12 +36,13 @@ def edge_gain(image: Tensor, size: tuple[int, int], method: str = "canny", resca
     """
     if method not in ("canny", "sobel"):
         raise ValueError(f"edge method {method!r}: expected canny or sobel")
-    image = image.float()
-    if rescale_bright and image.amax() > BRIGHT:
-        image = image / 255.0
-    grey = sum(weight * image[:, i : i + 1] for i, weight in enumerate(GREY))
-    edges = (canny_magnitude if method == "canny" else sobel_edges)(grey.clamp(0, 1))  # type: ignore[union-attr]
-    return F.interpolate(edges.clamp(0, 1), size=size, mode="bilinear", align_corners=False).clamp(0, 1)
+    with torch.autocast(image.device.type, enabled=False):
+        image = image.float()
+        if rescale_bright and image.amax() > BRIGHT:
+            image = image / 255.0
+        grey = sum(weight * image[:, i : i + 1] for i, weight in enumerate(GREY))
+        edges = (canny_magnitude if method == "canny" else sobel_edges)(grey.clamp(0, 1))  # type: ignore[union-attr]
+        return F.interpolate(edges.clamp(0, 1), size=size, mode="bilinear", align_corners=False).clamp(0, 1)
 
 
 def canny_magnitude(grey: Tensor) -> Tensor:

@@ -115,6 +115,7 @@ class MemoryReading(RoPEAttention):
         """Rotations (side*side,128) complex of the places of a picture: 64 for the column, then 64 for the row."""
         if self.freqs_cis.shape[0] != side * side:
             self.freqs_cis = self.compute_cis(end_x=side, end_y=side)
+        self.freqs_cis = self.freqs_cis.cpu()  # sam2 makes it on a GPU wherever there is one
         return self.freqs_cis
 
     def _turned(self, q: Tensor, side: int) -> Tensor:
