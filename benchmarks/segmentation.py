@@ -26,7 +26,7 @@ import torch
 from torch.nn import functional as F
 
 from segmentation import build_robotseg
-from segmentation.robotseg import Behaviour, edges
+from segmentation.robotseg import Behaviour, edges, linear
 from segmentation.robotseg.predictor import RobotSegPredictor, State
 from segmentation.robotseg.reading import MemoryReading
 from segmentation.robotseg.structure import StructureLayer
@@ -81,6 +81,9 @@ def flow(model: RobotSegPredictor, name: str) -> Iterator[None]:
     """The model as another flow would run it: "original", "exact", or options such as "bf16 pool2"."""
     layers = list(model.memory_attention.layers)
     readings = [m for m in model.modules() if isinstance(m, MemoryReading)]
+    fused = linear._fused
+    if name == "original":
+        linear._fused = None
     model.precision = torch.bfloat16 if "bf16" in name else torch.float32
     for reading in readings:
         reading.fast, reading.pool = name != "original", 2 if "pool2" in name else 4 if "pool4" in name else 1
@@ -89,6 +92,7 @@ def flow(model: RobotSegPredictor, name: str) -> Iterator[None]:
         for layer in layers:
             layer.forward = types.MethodType(original_layer(model), layer)
     yield
+    linear._fused = fused
     model.precision = torch.float32
     for layer in layers:
         layer.__dict__.pop("forward", None)

@@ -66,39 +66,39 @@ def _absorb(scores, top, total, sums):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=True, inline="always")
-def _score(u, x, w, y, b, c, z, key, scores, row, count, depth):  # type: ignore[no-untyped-def]
-    """Scores of `count` keys from `key` on, all at column x and row y, to rows from `row` on."""
-    u0, w0 = x * depth * WIDTH, y * depth * WIDTH
+def _score(u, x, w, y, b, c, z, first, scores, row, count):  # type: ignore[no-untyped-def]
+    """Scores of `count` keys at column x and row y, from frame `first` on, to rows of scores from `row` on."""
+    depth, frames = z.shape[1], z.shape[2]
+    u0, w0, z0 = x * depth * WIDTH, y * depth * WIDTH, (y * u.shape[0] + x) * depth * frames + first
     if count == 8:
-        _score8(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, key * depth, scores, row * WIDTH, depth)
+        _score8(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, z0, scores, row * WIDTH, depth, frames)
     elif count == 7:
-        _score7(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, key * depth, scores, row * WIDTH, depth)
+        _score7(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, z0, scores, row * WIDTH, depth, frames)
     elif count == 6:
-        _score6(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, key * depth, scores, row * WIDTH, depth)
+        _score6(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, z0, scores, row * WIDTH, depth, frames)
     elif count == 5:
-        _score5(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, key * depth, scores, row * WIDTH, depth)
+        _score5(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, z0, scores, row * WIDTH, depth, frames)
     elif count == 4:
-        _score4(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, key * depth, scores, row * WIDTH, depth)
+        _score4(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, z0, scores, row * WIDTH, depth, frames)
     elif count == 3:
-        _score3(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, key * depth, scores, row * WIDTH, depth)
+        _score3(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, z0, scores, row * WIDTH, depth, frames)
     elif count == 2:
-        _score2(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, key * depth, scores, row * WIDTH, depth)
+        _score2(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, z0, scores, row * WIDTH, depth, frames)
     else:
-        _score1(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, key * depth, scores, row * WIDTH, depth)
+        _score1(u, u0, w, w0, b, x * WIDTH, c, y * WIDTH, z, z0, scores, row * WIDTH, depth, frames)
 
 
 @njit(fastmath=True)
 def _some_queries(u, w, b, c, z, m, pointer_scores, pointer_values, sums):  # type: ignore[no-untyped-def]
     """One block of WIDTH queries; see `attend`."""
-    columns, depth, rows = u.shape[0], u.shape[1], w.shape[0]
-    frames, channels, keys = z.shape[1], m.shape[1], m.shape[2]
+    columns, rows = u.shape[0], w.shape[0]
+    frames, channels, keys = z.shape[2], m.shape[1], m.shape[2]
     scores = np.empty((keys, WIDTH), np.float32)
     top, total = np.full(WIDTH, LOWEST), np.zeros(WIDTH, np.float32)
     for y in range(rows):
         for x in range(columns):
             for f in range(0, frames, MOST):
-                key = (y * columns + x) * frames + f
-                _score(u, x, w, y, b, c, z, key, scores, x * frames + f, min(MOST, frames - f), depth)
+                _score(u, x, w, y, b, c, z, f, scores, x * frames + f, min(MOST, frames - f))
         _absorb(scores, top, total, sums)
         for d in range(0, channels, MOST):
             _values(scores, 0, m, (y * channels + d) * keys, sums, d * WIDTH, keys, keys)
@@ -118,7 +118,7 @@ def attend(u, w, b, c, z, m, pointer_scores, pointer_values, out):  # type: igno
 
     Args:
         u, b: (n,columns,64,WIDTH) and (n,columns,WIDTH). w, c: the same by rows.
-        z: keys (rows*columns,frames,64). m: values (rows,64,columns*frames), keys in the order of z.
+        z: keys (rows*columns,64,frames). m: values (rows,64,columns*frames), frames side by side.
         pointer_scores, pointer_values: (n,p,WIDTH), overwritten, and (p,64), of keys without a place.
         out: (n,64,WIDTH), zeros.
     """

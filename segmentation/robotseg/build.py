@@ -14,6 +14,7 @@ from torch import Tensor
 
 from segmentation.errors import WeightsError
 from segmentation.robotseg.behaviour import FAITHFUL, Behaviour
+from segmentation.robotseg.linear import fuse_linears
 from segmentation.robotseg.predictor import RobotSegPredictor, Sam2Predictor, StreamingPredictor
 from segmentation.robotseg.reading import MemoryReading
 from segmentation.robotseg.recognise import check, nearest, shapes
@@ -99,7 +100,9 @@ def skeleton(name: str, size: int = SIZE) -> StreamingPredictor:
         config = _config(name)
         config._target_ = f"{HERE}.predictor.Sam2Predictor"
     config.image_size = size
-    return instantiate(config, _recursive_=True)
+    model = instantiate(config, _recursive_=True)
+    fuse_linears(model)
+    return model
 
 
 def _config(name: str) -> DictConfig:

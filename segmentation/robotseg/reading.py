@@ -17,7 +17,7 @@ class Laid:
     """Memories of one object as the kernel reads them.
 
     Attributes:
-        keys: (n*n,frames,64) of n x n places. values: (n,64,n*frames).
+        keys: (n*n,64,frames) of n x n places. values: (n,64,n*frames).
         pointer_keys, pointers: (p,64), keys and values of object pointers.
     """
 
@@ -38,7 +38,7 @@ def _laid_out(k: Tensor, v: Tensor, placed: int, side: int, pool: int) -> list[L
     laid = []
     for keys, values in zip(k.float(), v.float()):
         seen, told = (_pooled(tokens[:placed].unflatten(0, (-1, side, side)), pool) for tokens in (keys, values))
-        by_cell = seen.flatten(1, 2).transpose(0, 1).contiguous()
+        by_cell = seen.flatten(1, 2).permute(1, 2, 0).contiguous()
         by_row = told.permute(1, 3, 2, 0).flatten(2).contiguous()
         laid.append(Laid(by_cell, by_row, keys[placed:].contiguous(), values[placed:].contiguous()))
     _last = k, v, pool, laid

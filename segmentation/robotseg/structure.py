@@ -12,6 +12,8 @@ from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segmentation.robotseg.linear import linear
+
 KERNELS = (3, 5, 7)
 GROUPS = 32
 FULL = 16  # the structure map is 16 times finer than the tokens
@@ -66,7 +68,7 @@ class StructureLayer(MemoryAttentionLayer):
         memories = {"k": keys, "v": values, "num_k_exclude_rope": num_k_exclude_rope}
         tgt = tgt + self.dropout2(self.cross_attn_image(q=self.norm2(tgt), **memories))
         structure = self._structure(tgt, edges, memories)
-        hidden = self.dropout(self.activation(self.linear1(self.norm3(tgt))))
+        hidden = self.dropout(linear(self.norm3(tgt), self.linear1.weight, self.linear1.bias, self.activation_str))
         tgt = tgt + self.dropout3(self.linear2(hidden))
         gain = 1 + self.structure_strength * structure_gate(structure)
         return tgt * gain.flatten(2).transpose(1, 2), structure

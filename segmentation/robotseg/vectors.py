@@ -52,8 +52,8 @@ class _Tile:
         first = b.insert_element(none, number, ir.Constant(ir.IntType(32), 0))
         return b.shuffle_vector(first, none, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
 
-    def sums(self, start: list, count: Any, step: Any, factors: Callable, rows: int, array: int, out: int) -> None:
-        """out[r] = start[r] + sum over k of factors(k) * array[r * step + k]."""
+    def sums(self, start: list, count: Any, steps: tuple, factors: Callable, rows: int, array: int, out: int) -> None:
+        """out[r] = start[r] + sum over k of factors(k) * array[steps[0] * r + steps[1] * k]."""
         b = self.builder
         before, loop, after = b.block, b.append_basic_block("sum"), b.append_basic_block("done")
         b.branch(loop)
@@ -66,7 +66,7 @@ class _Tile:
         across = factors(k)
         added = []
         for r in range(rows):
-            down = self.repeated(array, b.add(b.mul(step, self.number(r)), k))
+            down = self.repeated(array, b.add(b.mul(steps[0], self.number(r)), b.mul(steps[1], k)))
             added += [b.call(self.fma, [across[v], down, sums[2 * r + v]]) for v in range(2)]
         following = b.add(k, self.number(1))
         k.add_incoming(following, loop)
@@ -79,15 +79,15 @@ class _Tile:
 
 
 def score_tile(rows: int) -> Any:
-    """Scores of `rows` keys: s[r] = b[:] + c[:] + sum over d of (u[d] + w[d]) * z[r, d], each s[r] WIDTH queries.
+    """Scores of `rows` keys: s[r] = b[:] + c[:] + sum over d of (u[d] + w[d]) * z[d, r], each s[r] WIDTH queries.
 
-    Call with (u, u0, w, w0, b, b0, c, c0, z, z0, s, s0, depth): arrays and where in them to begin; z has `depth`
-    numbers a row.
+    Call with (u, u0, w, w0, b, b0, c, c0, z, z0, s, s0, depth, step): arrays and where in them to begin; d runs up to
+    `depth`, a row of z has `step` numbers.
     """
 
     @intrinsic
-    def tile(typingctx, u, u0, w, w0, b, b0, c, c0, z, z0, s, s0, depth):  # type: ignore[no-untyped-def]
-        arguments = (u, u0, w, w0, b, b0, c, c0, z, z0, s, s0, depth)
+    def tile(typingctx, u, u0, w, w0, b, b0, c, c0, z, z0, s, s0, depth, step):  # type: ignore[no-untyped-def]
+        arguments = (u, u0, w, w0, b, b0, c, c0, z, z0, s, s0, depth, step)
 
         def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
             t = _Tile(context, builder, list(zip(signature.args[:12:2], values[:12:2])), list(values[1:12:2]))
@@ -97,7 +97,7 @@ def score_tile(rows: int) -> Any:
             def factors(k):  # type: ignore[no-untyped-def]
                 return [builder.fadd(t.load(0, k, v), t.load(1, k, v)) for v in range(2)]
 
-            t.sums(start, values[12], values[12], factors, rows, array=4, out=5)
+            t.sums(start, values[12], (t.number(1), values[13]), factors, rows, array=4, out=5)
             return context.get_dummy_value()
 
         return types.void(*arguments), generate
@@ -118,7 +118,8 @@ def value_tile(rows: int) -> Any:
         def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
             t = _Tile(context, builder, list(zip(signature.args[:6:2], values[:6:2])), list(values[1:6:2]))
             start = [t.load(2, t.number(r), v) for r in range(rows) for v in range(2)]
-            t.sums(start, values[6], values[7], lambda k: [t.load(0, k, v) for v in range(2)], rows, array=1, out=2)
+            steps = values[7], t.number(1)
+            t.sums(start, values[6], steps, lambda k: [t.load(0, k, v) for v in range(2)], rows, array=1, out=2)
             return context.get_dummy_value()
 
         return types.void(*arguments), generate
