@@ -104,9 +104,11 @@ class _Pass:
         self.predictor, self.video, self.prompting, self.usage = predictor, video, prompting, usage
         self.ids = {part: int(VRS_FOLDERS[part]) for part in parts}
         self.state = predictor.init_state(video)
+        self.start = 0
 
     def prompt(self, start: int) -> None:
         """Give every part its prompt on the frame where it is first seen."""
+        self.start = start
         began = time.perf_counter()
         for part, number in self.ids.items():
             truth = self.video.truth(part, start)
@@ -166,7 +168,7 @@ class _Pass:
             if overlap(better, truth) >= before:
                 masks[part], mended = better, True
                 done.append(index)
-            elif not self.prompting.keep_rejected:
+            elif not self.prompting.keep_rejected and index != self.start:  # there its prompt would go as well
                 self.predictor.clear_all_prompts_in_frame(self.state, index, self.ids[part])
         self.usage.prompt_seconds += time.perf_counter() - began
         return mended

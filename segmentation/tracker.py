@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,14 @@ def load_tracker(kind: str, state: Mapping[str, torch.Tensor], device: str = "cp
     for package in ("sam2", "hydra", "iopath"):
         if importlib.util.find_spec(package) is None:
             raise WeightsError(f"these weights need the package {package}, which is not installed: {INSTALL}")
+    from segmentation.robotseg.behaviour import Behaviour
     from segmentation.robotseg.build import build_robotseg, build_sam2
 
-    predictor = (build_robotseg if kind == "robotseg" else build_sam2)(state, device=device)
+    # on a GPU as the original runs there; the same clip gives the same masks, and corrections hold
+    numbers = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+    build = partial(build_robotseg, behaviour=Behaviour(random_start=False)) if kind == "robotseg" else build_sam2
+    predictor = build(state, device=device, precision=numbers)
+    predictor.keep_corrections = True
     return TrackerSegmenter(predictor, automatic=kind == "robotseg")
 
 

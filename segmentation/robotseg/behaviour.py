@@ -19,6 +19,8 @@ class Behaviour:
         random_start: the prompt generator starts its search at a random token; False makes runs repeatable.
         fill_holes: holes of at most so many pixels in the 256x256 mask are filled (the original: 8 with its CUDA
             extension, else 0).
+        keep_corrections: a prompted frame that is corrected after tracking stays corrected. False: the correction is
+            shown, but tracking goes on from the mask before it.
     """
 
     edges: str = "canny"
@@ -27,7 +29,14 @@ class Behaviour:
     time_by_length: bool = True
     random_start: bool = True
     fill_holes: int = 0
+    keep_corrections: bool = False
 
 
 FAITHFUL = Behaviour()
-MENDED = Behaviour(edges_of_normalised=False, binary_first_memory=False, time_by_length=False, random_start=False)
+MENDED = Behaviour(
+    edges_of_normalised=False,
+    binary_first_memory=False,
+    time_by_length=False,
+    random_start=False,
+    keep_corrections=True,
+)

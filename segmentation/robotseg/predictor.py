@@ -38,6 +38,7 @@ class RobotSegPredictor(StreamingPredictor):
         """What to do as the original does, and what better."""
         self.behaviour = behaviour
         self.fill_holes = behaviour.fill_holes
+        self.keep_corrections = behaviour.keep_corrections
         self.robot_prompt_generator.random_start = behaviour.random_start
 
     def _build_sam_heads(self) -> None:

@@ -36,7 +36,7 @@ class StreamingPredictor(SAM2VideoPredictor):
 
     precision = torch.float32
     fill_holes = 0
-    keep_corrections = True
+    keep_corrections = False
 
     @torch.inference_mode()
     def init_state(  # type: ignore[override]

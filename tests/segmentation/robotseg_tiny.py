@@ -24,7 +24,9 @@ def tiny_robotseg() -> Any:
     from segmentation.robotseg.build import build_robotseg, skeleton
 
     weights = drawn_weights(skeleton("robotseg", SIZE))
-    return remembering(build_robotseg(weights, size=SIZE, behaviour=Behaviour(random_start=False)))
+    return remembering(
+        build_robotseg(weights, size=SIZE, behaviour=Behaviour(random_start=False, keep_corrections=True))
+    )
 
 
 def sam2_weights(robotseg: Any) -> dict[str, torch.Tensor]:

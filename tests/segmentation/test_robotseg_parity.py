@@ -78,6 +78,7 @@ def measured(step: str, state: dict, seen: dict[str, list[torch.Tensor]]) -> dic
         values["mem_sample"] = output["maskmem_features"][0].float().numpy()[:, 4::8, 4::8]
     if "ious" in seen:
         values["decoder_ious"] = seen["ious"][-1][0].numpy()
+    if "rpg" in seen:  # not called where a mask is taken as it is; the original calls it in vain
         values["rpg_tokens"] = seen["rpg"][-1][0].numpy()
     if "memattn" in seen:
         values["memattn_sample"] = seen["memattn"][-1][32::64, 0].numpy()
@@ -90,10 +91,9 @@ def compare(truth: dict[str, np.ndarray], step: str, values: dict[str, np.ndarra
     """Checks what the case holds of a step; returns how many quantities that were."""
     compared = 0
     for name, tolerance in TOLERANCE.items():
-        expected = truth.get(f"{step}/{name}")
-        if expected is None:
+        expected, got = truth.get(f"{step}/{name}"), values.get(name)
+        if expected is None or got is None:
             continue
-        got = values[name]
         steps = tuple(slice(None, None, max(1, a // b)) for a, b in zip(got.shape, expected.shape))
         error = np.abs(got[steps] - expected.astype(np.float64))
         if name == "mem_sample":
@@ -121,7 +121,6 @@ def play(model: RobotSegPredictor, case: str, truth: dict, recorded: dict) -> in
         bias.fill_(-50.0 if "noobj" in case else 4.0)
     for step, state in run_case(model, case, drawn_video(variant)):
         compared += compare(truth, step, measured(step, state, recorded))
-        recorded.clear()
         left.discard(step)
         if not left:
             break

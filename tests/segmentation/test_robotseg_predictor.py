@@ -28,9 +28,11 @@ from robotseg_tiny import (
 )
 
 from segmentation.errors import VideoError, WeightsError
+from segmentation.robotseg import linear
 from segmentation.robotseg.behaviour import MENDED
 from segmentation.robotseg.build import build_robotseg, build_sam2
 from segmentation.robotseg.reading import MemoryReading
+from segmentation.robotseg.streaming import StreamingPredictor
 
 CLICK, OTHER, OFF = (50.0, 60.0), (70.0, 45.0), (12.0, 10.0)
 BOX = np.array([30, 32, 95, 90], np.float32)
@@ -39,9 +41,13 @@ MASK[30:70, 40:80] = True
 PARTS = ("arm", "gripper", "robot")
 
 
-@pytest.fixture(autouse=True)
-def plain_attention(monkeypatch):
-    monkeypatch.setattr(MemoryReading, "fast", False)  # the kernel would be compiled first
+@pytest.fixture(autouse=True, scope="module")
+def plainly():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryReading, "fast", False)  # the kernel would be compiled first
+        patch.setattr(linear, "_fused", None)  # rounds otherwise than sam2's own layers
+        patch.setattr(StreamingPredictor, "keep_corrections", True)
+        yield
 
 
 @pytest.fixture(scope="module")
