@@ -14,7 +14,7 @@ from robotseg_reference import SHARED, SMALL, drawn_frame, drawn_video, drawn_we
 
 from segmentation import build_robotseg
 from segmentation.robotseg import Behaviour
-from segmentation.robotseg.edges import edge_gain
+from segmentation.robotseg.edges import canny_magnitude, edge_gain
 from segmentation.robotseg.pictures import picture
 from segmentation.robotseg.predictor import RobotSegPredictor
 
@@ -184,6 +184,14 @@ def test_edges_of_both_kinds_on_a_step() -> None:
     assert sobel[20, 31] == sobel[20, 32] == 1.0
     with pytest.raises(ValueError, match="canny or sobel"):
         edge_gain(image, (64, 64), "prewitt")
+
+
+def test_edges_of_blocks_are_the_whole_map_reduced() -> None:
+    image = torch.rand(2, 3, 96, 128)
+    grey = sum(weight * image[:, i : i + 1] for i, weight in enumerate((0.299, 0.587, 0.114)))
+    whole = canny_magnitude(grey).clamp(0, 1)
+    reduced = torch.nn.functional.interpolate(whole, size=(6, 8), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(edge_gain(image, (6, 8)), reduced, atol=1e-6, rtol=0)
 
 
 def test_bright_pixels_switch_the_originals_edges_off() -> None:
