@@ -53,7 +53,20 @@ def hysteresis(magnitude: torch.Tensor) -> torch.Tensor:
     return (edge == 1).float()
 
 
-def original_layer(model: RobotSegPredictor) -> Callable:
+def own_canny(grey: torch.Tensor) -> torch.Tensor:
+    magnitude = edges.canny_magnitude(grey)
+    hysteresis(magnitude)
+    return magnitude
+
+
+def kornia_canny(grey: torch.Tensor) -> torch.Tensor:
+    """What the original calls; kornia is not needed by anything else here."""
+    from kornia.filters import canny
+
+    return canny(grey, LOW, HIGH)[0]
+
+
+def original_layer(model: RobotSegPredictor, canny: Callable) -> Callable:
     """A layer's forward as the original orders it."""
 
     def forward(self: StructureLayer, tgt, keys, values, query_pos, num_k_exclude_rope, edges_):  # type: ignore[no-untyped-def]
@@ -61,9 +74,7 @@ def original_layer(model: RobotSegPredictor) -> Callable:
         image = model._get_image_feature(*model._frame, 1)[0]
         grey = image / 255 if image.amax() > edges.BRIGHT else image
         grey = sum(weight * grey[:, i : i + 1] for i, weight in enumerate(edges.GREY)).clamp(0, 1)
-        magnitude = edges.canny_magnitude(grey)
-        hysteresis(magnitude)
-        gain = F.interpolate(magnitude.clamp(0, 1), size=edges_.shape[-2:], mode="bilinear", align_corners=False)
+        gain = F.interpolate(canny(grey).clamp(0, 1), size=edges_.shape[-2:], mode="bilinear", align_corners=False)
         memories = {"k": keys, "v": values, "num_k_exclude_rope": num_k_exclude_rope}
         tgt = self._forward_sa(tgt, query_pos)
         tgt = tgt + self.cross_attn_image(q=self.norm2(tgt), **memories)
@@ -78,19 +89,23 @@ def original_layer(model: RobotSegPredictor) -> Callable:
 
 @contextmanager
 def flow(model: RobotSegPredictor, name: str) -> Iterator[None]:
-    """The model as another flow would run it: "original", "exact", or options such as "bf16 pool2"."""
+    """The model as another flow would run it: "original", "original kornia" (with kornia's Canny), "exact", or
+    options such as "bf16 pool2".
+    """
     layers = list(model.memory_attention.layers)
     readings = [m for m in model.modules() if isinstance(m, MemoryReading)]
     fused = linear._fused
-    if name == "original":
+    original = name.startswith("original")
+    if original:
         linear._fused = None
     model.precision = torch.bfloat16 if "bf16" in name else torch.float32
     for reading in readings:
-        reading.fast, reading.pool = name != "original", 2 if "pool2" in name else 4 if "pool4" in name else 1
-    if name == "original":
+        reading.fast, reading.pool = not original, 2 if "pool2" in name else 4 if "pool4" in name else 1
+    if original:
+        canny = kornia_canny if "kornia" in name else own_canny
         model._edges = lambda size: torch.zeros(1, 1, *size)  # type: ignore[method-assign]
         for layer in layers:
-            layer.forward = types.MethodType(original_layer(model), layer)
+            layer.forward = types.MethodType(original_layer(model, canny), layer)
     yield
     linear._fused = fused
     model.precision = torch.float32
@@ -189,7 +204,7 @@ def main() -> None:
     runs: dict[tuple[str, int], list[dict]] = {}
     for round_ in range(options.rounds + 1):  # the first warms up
         for parts, state in states.items():
-            for name in names if len(parts) == 1 else [n for n in names if n != "original"]:
+            for name in [n for n in names if len(parts) == 1 or not n.startswith("original")]:
                 run = track(model, state, name, clock)
                 if round_:
                     runs.setdefault((name, len(parts)), []).append(run)
