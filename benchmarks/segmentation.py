@@ -211,7 +211,8 @@ def main() -> None:
     print("| flow | parts | s a frame | CPU s | " + " | ".join(STAGES) + " | mask IoU |")
     print("|---" * (5 + len(STAGES)) + "|")
     for (name, parts), some in runs.items():
-        reference = runs.get(("original", parts), runs[(names[1] if len(names) > 1 else names[0], parts)])[0]
+        first = next((n for n in ("original", "original kornia", "exact", *names) if (n, parts) in runs))
+        reference = runs[(first, parts)][0]
         stages = [median(run["stages"].get(stage, 0.0) for run in some) for stage in STAGES]
         same = min(iou(a, b) for a, b in zip(some[0]["masks"][:, 0], reference["masks"][:, 0]))
         print(
@@ -219,10 +220,10 @@ def main() -> None:
             + " | ".join(f"{seconds:.2f}" for seconds in stages)
             + f" | {same:.4f} |"
         )
-    if ("original", 1) in runs:
-        for name in names[1:]:
-            ratio = median(a["wall"] / b["wall"] for a, b in zip(runs[("original", 1)], runs[(name, 1)]))
-            print(f"{name}: {ratio:.2f} times as fast as the original's flow")
+    for original in [n for n in names if n.startswith("original")]:
+        for name in [n for n in names if not n.startswith("original")]:
+            ratio = median(a["wall"] / b["wall"] for a, b in zip(runs[(original, 1)], runs[(name, 1)]))
+            print(f"{name}: {ratio:.2f} times as fast as {original}")
     if options.memory:
         for name in names:
             call = [sys.executable, "-m", "benchmarks.segmentation", "--one", name, "--threads", str(options.threads)]
