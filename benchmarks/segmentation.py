@@ -211,7 +211,7 @@ def main() -> None:
     print("| flow | parts | s a frame | CPU s | " + " | ".join(STAGES) + " | mask IoU |")
     print("|---" * (5 + len(STAGES)) + "|")
     for (name, parts), some in runs.items():
-        first = next((n for n in ("original", "original kornia", "exact", *names) if (n, parts) in runs))
+        first = next(n for n in ("original", "original kornia", "exact", *names) if (n, parts) in runs)
         reference = runs[(first, parts)][0]
         stages = [median(run["stages"].get(stage, 0.0) for run in some) for stage in STAGES]
         same = min(iou(a, b) for a, b in zip(some[0]["masks"][:, 0], reference["masks"][:, 0]))
