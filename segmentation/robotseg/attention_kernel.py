@@ -69,6 +69,7 @@ def _absorb(scores, top, total, sums):  # type: ignore[no-untyped-def]
 @njit(fastmath=True, inline="always")
 def _score(u, x, w, y, b, c, z, first, scores, row, count):  # type: ignore[no-untyped-def]
     """Scores of `count` keys at column x and row y, from frame `first` on, to rows of scores from `row` on."""
+    # a tile's height is fixed when it is compiled, so there is one for each
     depth, frames = z.shape[1], z.shape[2]
     u0, w0, z0 = x * depth * WIDTH, y * depth * WIDTH, (y * u.shape[0] + x) * depth * frames + first
     if count == 8:

@@ -53,8 +53,10 @@ def build_robotseg(
 
     Raises:
         WeightsError: a file that cannot be used, or weights of another network.
-        ValueError: a size that is no multiple of 128.
+        ValueError: a size that is no multiple of 128; a pool other than 1, 2 or 4.
     """
+    if pool not in (1, 2, 4):
+        raise ValueError(f"pool {pool}: expected 1, 2 or 4")
     model = skeleton("robotseg", size)
     assert isinstance(model, RobotSegPredictor)
     model.set_behaviour(behaviour)

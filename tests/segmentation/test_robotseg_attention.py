@@ -140,3 +140,10 @@ def test_generator_draws_as_often_as_the_original() -> None:
     assert counts[0] == 64
     assert sum(counts[1:]) == 64
     assert torch.equal(torch.rand(1), after)
+
+
+def test_an_odd_pool_is_refused() -> None:
+    from segmentation import build_robotseg
+
+    with pytest.raises(ValueError, match="1, 2 or 4"):
+        build_robotseg(pool=0)
