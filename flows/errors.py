@@ -13,6 +13,6 @@ class UsageError(FlowError):
 
 def user_errors() -> tuple[type[Exception], ...]:
     """Every error a user can cause; their messages are shown as one line without a traceback."""
-    from segmentation.errors import MaskError, PromptError, VideoError, WeightsError
+    from segmentation.errors import MaskError, PromptError, TrainingError, VideoError, WeightsError
 
-    return (UrdfitError, VideoError, MaskError, PromptError, WeightsError)
+    return (UrdfitError, VideoError, MaskError, PromptError, TrainingError, WeightsError)

@@ -55,23 +55,33 @@ def save_mask(path: Path, mask: np.ndarray) -> None:
     os.replace(temporary, path)
 
 
+def decode_picture(data: bytes | np.ndarray, mode: int, what: str, error: type[Exception]) -> np.ndarray:
+    """Pixels of an encoded picture as OpenCV orders them (BGR), refused before unpacking when it claims too many.
+
+    Args:
+        data: the file's bytes, or the same as uint8.
+        mode: an `IMREAD_` flag of OpenCV.
+        what, error: name of the file for the message, and the exception to raise.
+    """
+    width, height = _stated_size(bytes(data[: 1 << 20]))
+    if width * height > MAX_PIXELS:
+        raise error(f"{what}: {width}x{height} pixels; expected at most {MAX_PIXELS // 2**20} million")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), mode) if len(data) else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise error(f"{what}: not a readable picture (empty, damaged or another format)")
+    return image
+
+
 def _decode(file: Path, mode: int, error: type[Exception]) -> np.ndarray:
     if not file.is_file():  # pipes and devices would block
         raise error(f"{file}: no such file")
     size = file.stat().st_size
     if size > MAX_BYTES:
         raise error(f"{file}: {size / 2**20:.0f} MiB; expected at most {MAX_BYTES // 2**20}")
-    data = np.fromfile(file, np.uint8)
-    width, height = _stated_size(data[: 1 << 20].tobytes())
-    if width * height > MAX_PIXELS:
-        raise error(f"{file}: {width}x{height} pixels; expected at most {MAX_PIXELS // 2**20} million")
-    try:
-        image = cv2.imdecode(data, mode) if data.size else None
-    except cv2.error:
-        image = None
-    if image is None:
-        raise error(f"{file}: not a readable picture (empty, damaged or another format)")
-    return image
+    return decode_picture(np.fromfile(file, np.uint8), mode, str(file), error)
 
 
 def _stated_size(head: bytes) -> tuple[int, int]:

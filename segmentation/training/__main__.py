@@ -65,7 +65,7 @@ def main() -> None:
         print(label_posed_pictures(options.pictures, robot, options.link, options.cameras, options.out), "pictures")
     elif options.command == "render":
         from segmentation.training.assets import load_assets
-        from segmentation.training.shards import render_shards
+        from segmentation.training.npz_shards import render_shards
 
         assets = load_assets(options.photos, options.textures, options.hdris, options.objects, options.robot)
         for path in render_shards(assets, options.out, options.count, options.seed):

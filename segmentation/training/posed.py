@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from pose.camera import Camera
 from pose.raster import inverse_depth, rasterize
-from segmentation.training.shards import SIZE, write_shard
+from segmentation.training.npz_shards import SIZE, write_shard
 from urdf import Robot
 from urdf.inverse import inverse_kinematics
 

@@ -18,7 +18,7 @@ from segmentation.network import ConvNorm, RobotNet
 from segmentation.training.augment import augment
 from segmentation.training.losses import segmentation_loss
 from segmentation.training.pretrained import load_imagenet
-from segmentation.training.shards import read_shard
+from segmentation.training.npz_shards import read_shard
 
 FROZEN_STAGES = 3  # of the encoder, up to stride 8: ImageNet's edges and textures suit real pictures, renderings' don't
 

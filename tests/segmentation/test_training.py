@@ -14,7 +14,7 @@ from segmentation.training.augment import augment
 from segmentation.training.losses import segmentation_loss, soft_dice
 from segmentation.training.posed import REDUNDANT, swept_pose
 from segmentation.training.scenes import sample_scene
-from segmentation.training.shards import decode, read_shard, write_shard
+from segmentation.training.npz_shards import decode, read_shard, write_shard
 from urdf import load_robot
 
 
