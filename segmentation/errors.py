@@ -15,3 +15,7 @@ class WeightsError(ValueError):
 
 class PromptError(ValueError):
     """A click, box or mask prompt that is written wrongly or does not fit its video."""
+
+
+class TrainingError(ValueError):
+    """Training data, settings or a checkpoint that cannot be used, or a training run that cannot go on."""
