@@ -73,7 +73,7 @@ class ActionClip:
         fps: rows a second.
         time_s: (N,) seconds since the recording's first frame.
         frame: (N,) the recording's frame nearest in time, whose picture belongs to the row.
-        valid: (N,) False where the row was bridged: no trusted frame within half a row and half a frame.
+        valid: (N,) False where the row was bridged: its frame is not trusted, or further off than a row or a frame lasts.
         q, sigma: (N,n) joints in rad or m, and the standard deviation of the nearest trusted frame.
         ee_sigma: (N,2) of the end effector, metres and radians, likewise.
         poses: (N,4,4) T_base_ee.
@@ -176,7 +176,7 @@ def _clip(
     samples = np.where(robot.continuous, np.unwrap(episode.q[run], axis=0), episode.q[run])
     q = resample(times[run], samples, at, settings.half_window, episode.sigma[run])
     q = np.where(robot.continuous, q, np.clip(q, robot.lower, robot.upper))  # a parabola may overshoot a stop
-    nearest = run[_nearest(times[run], at)]
+    frame, nearest = _nearest(times, at), run[_nearest(times[run], at)]
     poses = end_effector_poses(robot, q)
     gripper = gripper_m = np.full(len(at), np.nan)
     if robot.gripper is not None:
@@ -185,8 +185,8 @@ def _clip(
     return ActionClip(
         fps=fps,
         time_s=at,
-        frame=_nearest(times, at),
-        valid=np.abs(times[nearest] - at) <= 0.5 / fps + 0.5 * period + 1e-9,
+        frame=frame,
+        valid=(frame == nearest) & (np.abs(times[frame] - at) <= max(1 / fps, period) + 1e-9),
         q=q,
         sigma=episode.sigma[nearest],
         ee_sigma=ee_sigma[nearest],

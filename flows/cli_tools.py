@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli_evaluate import evaluate
+from flows.cli_export import export
 from flows.cli_robots import robots
 from flows.terminal import print_table, table
 
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.add_typer(robots, name="robots")
     app.add_typer(evaluate, name="evaluate")
+    app.command(epilog="Example: urdfit export episodes/* --task 'pick up the cube' --out dataset")(export)
     app.command(epilog="Example: urdfit view episode --rerun")(view)
     app.command(epilog="Example: urdfit doctor")(doctor)
 

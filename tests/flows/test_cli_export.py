@@ -1,0 +1,90 @@
+import re
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from flows.actions import integrate_actions
+from flows.cli import main
+from flows.episode import write_episode
+
+
+@pytest.fixture
+def urdfit(capsys):
+    def run(*arguments):
+        code = main([str(a) for a in arguments])
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def slow_episode(make_episode, clip):
+    """The clip at a tenth of its speed: an arm that could be real."""
+    return lambda: make_episode(time_s=np.arange(len(clip.q)) / 1.0)
+
+
+LOOSE = ("--max-gap", 5, "--smooth", 0)
+
+
+def test_help_has_an_example(urdfit):
+    code, out, _ = urdfit("export", "--help")
+    assert code == 0 and "Example: urdfit export" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_tables(slow_episode, tmp_path, urdfit, format):
+    for name in ("a", "b"):
+        write_episode(slow_episode(), tmp_path / "episodes" / name)
+    out = tmp_path / f"actions.{format}"
+    code, text, _ = urdfit("export", tmp_path / "episodes", "--format", format, "-o", out, "--space", "ee", *LOOSE)
+    assert code == 0 and "exported 2 of 2 episodes, 16 rows" in text
+    table = pq.read_table(out) if format == "parquet" else pyarrow.csv.read_csv(out)
+    assert len(table) == 16 and len(set(table["episode"].to_pylist())) == 2
+    actions = np.stack([table[n].to_numpy()[:8] for n in table.column_names if n.startswith("action_")], 1)
+    place = np.stack([table[f"ee_{a}"].to_numpy()[:8] for a in "xyz"], 1)
+    first = np.eye(4)
+    first[:3, 3] = place[0]
+    np.testing.assert_allclose(integrate_actions(first, actions)[:, :3, 3], place, atol=1e-9)
+    assert table["valid"].to_pylist()[:8] == [True] * 3 + [False] * 2 + [True] * 3
+
+
+def test_a_data_set(slow_episode, clip, tmp_path, urdfit):
+    write_episode(slow_episode(), tmp_path / "a")
+    out = tmp_path / "set"
+    common = ("export", tmp_path / "a", "-o", out, *LOOSE)
+    code, _, err = urdfit(*common)
+    assert code == 1 and "SHA-256" in err and not out.exists()  # the fixture states another hash
+    assert urdfit(*common, "--no-images")[0] == 0 and (out / "meta" / "info.json").is_file()
+    code, _, err = urdfit(*common, "--no-images")
+    assert code == 1 and "--append" in err
+    code, text, _ = urdfit(*common, "--no-images", "--append")
+    assert code == 0 and "already there" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--format", "tfrecord"),
+        ("--format", "csv", "--append"),
+        ("--format", "csv", "-o", "x.parquet"),
+        ("--size", "320"),
+        ("--size", "0x10"),
+        ("--max-sigma", "5"),
+        ("--fps", "0"),
+        ("--space", "outer"),
+        ("--binary-gripper",),
+        ("--cam", "a/b"),
+    ],
+)
+def test_bad_usage_is_exit_code_2(urdfit, tmp_path, arguments):
+    code, _, err = urdfit("export", tmp_path, "-o", tmp_path / "x.csv", *arguments)
+    assert code == 2 and re.fullmatch(r"urdfit: error: [^\n]+\n", err)
+
+
+def test_nothing_left_to_write(make_episode, tmp_path, urdfit):
+    write_episode(make_episode(iou=np.full(8, 0.2)), tmp_path / "a")
+    code, _, err = urdfit("export", tmp_path / "a", "--format", "csv", "-o", tmp_path / "x.csv", *LOOSE)
+    assert code == 1 and "overlaps" in err and not (tmp_path / "x.csv").exists()
