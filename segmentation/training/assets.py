@@ -1,15 +1,16 @@
-"""What scenes are made of: photos, textures, panoramas, object meshes, robots. All paths come from the
-caller."""
+"""What scenes are made of: photos, textures, panoramas, object meshes, robots. All paths come from the caller."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,30 +18,122 @@ os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
 import cv2
 import trimesh
 
-from pose.props import box, cylinder, poster, revolve, tube
-from pose.shading import Material, Prop, surroundings
+from pose.props import speckle, tiles, wood
+from pose.shading import Prop, surroundings
+from segmentation.errors import TrainingError, VideoError
+from segmentation.pictures import read_picture
 from urdf import Robot, load_robot
 
+T = TypeVar("T")
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+PANORAMAS = {".exr", ".hdr"}
+MESHES = {".obj", ".stl"}
 ROBOT_FACES = 20_000
+OBJECT_FACES = 3_000
+MAX_MESH_BYTES = 64 * 2**20
+MAX_PANORAMA_BYTES = 256 * 2**20
+PHOTO_LENGTH, TEXTURE_LENGTH, PANORAMA_LENGTH = 1100, 512, 2048  # pixels of the longer side that are kept
+KEPT = 160  # pictures of a folder that stay in memory; the others are read again when drawn
 
 
-def files_under(folders: Sequence[Path], suffixes: set[str]) -> list[Path]:
-    """Files with one of the suffixes in the folders, in a fixed order."""
-    found = [p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in suffixes]
+def files_under(paths: Sequence[Path], suffixes: set[str]) -> list[Path]:
+    """The given files, and files with one of the suffixes in the given folders, in a fixed order.
+
+    Raises:
+        TrainingError: a path that is not there, or a folder without such a file.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise TrainingError(f"{path}: no such file or folder")
+        inside = [path] if path.is_file() else [p for p in path.rglob("*") if p.suffix.lower() in suffixes]
+        if not inside:
+            raise TrainingError(f"{path}: no file in it ends in {', '.join(sorted(suffixes))}")
+        found += inside
     return sorted(found, key=str)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where scenes come from; small enough to be handed to another process.
+
+    Attributes:
+        robots: `load_robot` names or paths, each optionally with `=WEIGHT` behind it.
+        photos, textures, hdris, objects: files or folders; none at all works too.
+    """
+
+    robots: tuple[str, ...]
+    photos: tuple[Path, ...] = ()
+    textures: tuple[Path, ...] = ()
+    hdris: tuple[Path, ...] = ()
+    objects: tuple[Path, ...] = ()
+
+    def fingerprint(self) -> str:
+        """Changes when a file is added, removed, or grows."""
+        digest = hashlib.sha256()
+        for paths, suffixes in (
+            (self.photos, IMAGES), (self.textures, IMAGES), (self.hdris, PANORAMAS), (self.objects, MESHES),
+        ):  # fmt: skip
+            for path in files_under(paths, suffixes):
+                digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+            digest.update(b"--\n")
+        return digest.hexdigest()[:16]
+
+
+class Pictures(Sequence[np.ndarray]):
+    """Pictures by number, RGB uint8, read when asked for; a bounded number of them stays in memory.
+
+    Files that cannot be read are left out when they are met; the next one stands in.
+
+    Raises:
+        TrainingError: on reading, when no file is a picture.
+    """
+
+    def __init__(self, files: Sequence[Path], longest: int):
+        self.files, self.longest = list(files), longest
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()  # oldest first
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: Any) -> Any:
+        for turn in range(len(self.files)):
+            at = (int(index) + turn) % len(self.files)
+            with self._lock:
+                image = self._kept.get(at)
+            if image is None:
+                try:
+                    image = shrunk(read_picture(self.files[at]), self.longest)
+                except VideoError:
+                    continue
+                with self._lock:
+                    self._kept[at] = image
+                    while len(self._kept) > KEPT:
+                        self._kept.popitem(last=False)
+            return image
+        raise TrainingError(f"{self.files[0].parent}: none of {len(self.files)} files is a readable picture")
 
 
 @dataclass
 class Assets:
-    """Loaded once, sampled often. `photos` and `textures` are RGB uint8, `skies` maps for the renderer."""
+    """Loaded once, sampled often.
 
-    photos: list[np.ndarray]
-    textures: list[np.ndarray]
-    panoramas: list[np.ndarray]  # linear float32 (h,w,3)
+    Attributes:
+        photos, textures: RGB uint8 pictures.
+        panoramas: linear light (h,w,3) float32.
+        objects: of longest side 1 about their centres.
+        robots, weights: and how often each is drawn, summing to 1.
+        specs: what each robot was loaded by.
+    """
+
+    photos: Sequence[np.ndarray]
+    textures: Sequence[np.ndarray]
+    panoramas: list[np.ndarray]
     objects: list[Prop]
     robots: list[Robot]
     weights: np.ndarray
+    specs: list[str] = field(default_factory=list)
 
     @cached_property
     def skies(self) -> list[np.ndarray]:
@@ -49,174 +142,91 @@ class Assets:
             surroundings(p / max(float(p.mean()), 1e-4) * 0.5, t) for p in self.panoramas for t in (0, 1.6, 3.1, 4.7)
         ]
 
+    @cached_property
+    def drawn_textures(self) -> list[np.ndarray]:
+        """Wood, carpet, plaster and tiles that need no files."""
+        rng = np.random.default_rng(0)
+        textures = [wood(rng, 256, rng.uniform(0.25, 0.8) * np.array([1, 0.72, 0.48])) for _ in range(5)]
+        textures += [speckle(rng, 256, rng.uniform(0.15, 0.9, 3), rng.uniform(0.05, 0.4)) for _ in range(6)]
+        return textures + [tiles(rng, 256, 4, *rng.uniform(0.2, 0.95, (2, 3))) for _ in range(3)]
 
-def load_assets(
-    photos: Sequence[Path], textures: Sequence[Path], hdris: Sequence[Path], objects: Sequence[Path],
-    robots: Sequence[str],
-) -> Assets:  # fmt: skip
-    """Read everything under the given folders; a robot is a `load_robot` name or path, optionally `=weight`
-    behind it."""
-    surfaces = [_shrink(cv2.imread(str(p)), 512) for p in files_under(textures, IMAGES)]
-    sky = []
-    for path in files_under(hdris, {".exr", ".hdr"}):
-        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if image is not None:
-            sky.append(np.clip(np.nan_to_num(image[..., 2::-1].astype(np.float32)), 0, 60))
-    named = [spec.rsplit("=", 1) if "=" in spec else [spec, "1"] for spec in robots]
-    weights = np.array([float(w) for _, w in named])
-    things = []
-    for path in files_under(objects, {".obj", ".stl"}):
-        prop = _object(path)
-        if prop is not None:
-            things.append(prop)
+
+def load_assets(sources: Sources) -> Assets:
+    """Read everything that a source names; photos and textures when they are drawn.
+
+    Raises:
+        TrainingError: a path that is not there or a weight that is none.
+        RobotError: a robot that cannot be loaded.
+    """
+    named = [_weighted(spec) for spec in sources.robots]
+    if not named:
+        raise TrainingError("no robot given; name at least one, such as panda")
+    weights = np.array([weight for _, weight in named])
+    panoramas = [_panorama(path) for path in files_under(sources.hdris, PANORAMAS)]
+    objects = [_object(path) for path in files_under(sources.objects, MESHES)]
     return Assets(
-        load_photos(photos),
-        [s for s in surfaces if s is not None],
-        sky,
-        things,
+        load_photos(sources.photos),
+        Pictures(files_under(sources.textures, IMAGES), TEXTURE_LENGTH),
+        [image for image in panoramas if image is not None],
+        [prop for prop in objects if prop is not None],
         [load_robot(name, mesh_faces=ROBOT_FACES) for name, _ in named],
-        weights / weights.sum() if len(weights) else weights,
+        weights / weights.sum(),
+        [name for name, _ in named],
     )
 
 
-def load_photos(folders: Sequence[Path]) -> list[np.ndarray]:
+def load_photos(paths: Sequence[Path]) -> Pictures:
     """RGB uint8 pictures under the folders, at most 1100 pixels long."""
-    pictures = [_shrink(cv2.imread(str(p)), 1100) for p in files_under(folders, IMAGES)]
-    return [p for p in pictures if p is not None]
+    return Pictures(files_under(paths, IMAGES), PHOTO_LENGTH)
 
 
-def _shrink(image: np.ndarray | None, longest: int) -> np.ndarray | None:
-    if image is None:
+def pick(rng: np.random.Generator, items: Sequence[T]) -> T:
+    """One of them."""
+    return items[int(rng.integers(len(items)))]
+
+
+def shrunk(image: np.ndarray, longest: int) -> np.ndarray:
+    """The picture with its longer side at most `longest` pixels."""
+    scale = longest / max(image.shape[:2])
+    return image if scale >= 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _weighted(spec: str) -> tuple[str, float]:
+    name, _, tail = spec.rpartition("=")
+    if not name:
+        return spec, 1.0
+    try:
+        weight = float(tail)
+    except ValueError:
+        weight = -1.0
+    if not 0 < weight < 1e6:
+        raise TrainingError(f"robot {spec!r}: expected a positive number behind =, such as panda=2")
+    return name, weight
+
+
+def _panorama(path: Path) -> np.ndarray | None:
+    """Linear light (h,w,3) float32, or None for a file that is no panorama."""
+    if path.stat().st_size > MAX_PANORAMA_BYTES:
         return None
-    scale = min(1.0, longest / max(image.shape[:2]))
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    return np.ascontiguousarray(small[..., ::-1])
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim != 3 or image.shape[2] < 3:
+        return None
+    light = np.clip(np.nan_to_num(image[..., 2::-1].astype(np.float32)), 0, 60)
+    return np.ascontiguousarray(shrunk(light, PANORAMA_LENGTH))
 
 
 def _object(path: Path) -> Prop | None:
-    """A mesh file as a prop about its centre, longest side 1, at most 3,000 triangles."""
+    """A mesh file as a prop about its centre, longest side 1, or None: a broken one of hundreds stops nothing."""
     try:
+        if path.stat().st_size > MAX_MESH_BYTES:
+            return None
         mesh: Any = trimesh.load(path, force="mesh", skip_materials=True)
-        if len(mesh.faces) > 3000:
-            mesh = mesh.simplify_quadric_decimation(face_count=3000)
+        if len(mesh.faces) > OBJECT_FACES:
+            mesh = mesh.simplify_quadric_decimation(face_count=OBJECT_FACES)
         size = float(np.ptp(mesh.vertices, axis=0).max())
-        if len(mesh.faces) < 4 or not size > 0:
+        if len(mesh.faces) < 4 or not 0 < size < np.inf:
             return None
         vertices = (mesh.vertices - (mesh.vertices.max(0) + mesh.vertices.min(0)) / 2) / size
         return Prop(vertices.astype(np.float32), np.asarray(mesh.faces, np.int32))
-    except Exception:  # a broken file among hundreds is no reason to stop
+    except Exception:
         return None
-
-
-def blob(rng: np.random.Generator) -> Prop:
-    """A crumpled thing of longest side 1: a bag, a cloth, a toy."""
-    ball = trimesh.creation.icosphere(subdivisions=3)
-    v = ball.vertices.copy()
-    for _ in range(6):
-        d = rng.standard_normal((1, 3)) * rng.uniform(1, 6)
-        v *= 1 + rng.uniform(0.03, 0.25) * np.sin(v @ d.T + rng.uniform(0, 6))
-    v *= rng.uniform(0.3, 1, 3)
-    v -= (v.max(0) + v.min(0)) / 2
-    return Prop((v / np.ptp(v, axis=0).max()).astype(np.float32), np.asarray(ball.faces, np.int32))
-
-
-def random_material(rng: np.random.Generator, assets: Assets, printed: float = 0.5) -> Material:
-    """Colour, gloss, and often a texture: a material photo, a piece of a photo, or printed blocks."""
-    grey = np.full(3, rng.uniform(0.02, 0.95))
-    color = np.clip(grey + (rng.uniform(0.02, 0.95, 3) - grey) * rng.choice([0.1, 0.4, 1.0]), 0, 1)
-    texture, draw = None, rng.random()
-    if draw < printed:
-        kind = rng.random()
-        if kind < 0.3 and assets.textures:
-            texture = assets.textures[rng.integers(len(assets.textures))]
-        elif kind < 0.75 and assets.photos:
-            photo = assets.photos[rng.integers(len(assets.photos))]
-            n = min(256, *photo.shape[:2])
-            y, x = rng.integers(photo.shape[0] - n + 1), rng.integers(photo.shape[1] - n + 1)
-            texture = photo[y : y + n, x : x + n]
-        else:
-            texture = poster(rng, 192)
-        color = np.ones(3) if rng.random() < 0.6 else np.minimum(color + 0.4, 1)
-    metal = float(rng.random() < 0.12)
-    return Material(tuple(color), rng.uniform(0.1, 0.95), metal, texture, rng.uniform(0.2, 1.2))
-
-
-def random_object(rng: np.random.Generator, assets: Assets) -> Prop:
-    """Something of longest side about 1, about its centre, with a random material."""
-    material, kind = random_material(rng, assets), rng.random()
-    if rng.random() < 0.12:  # dishes, paper, boxes: white and smooth, and yet no robot
-        return white_thing(rng)
-    if kind < 0.45 and assets.objects:
-        prop = assets.objects[rng.integers(len(assets.objects))]
-        return prop.dressed(material)
-    if kind < 0.6:
-        return blob(rng).dressed(material)
-    if kind < 0.75:
-        return box(tuple(rng.uniform(0.15, 1, 3)), material)
-    if kind < 0.95:  # cups, bottles, bowls, lamps: a random profile
-        n = rng.integers(3, 9)
-        radius = np.abs(0.28 + 0.12 * np.cumsum(rng.standard_normal(n)) / np.sqrt(n)).clip(0.04, 0.5)
-        profile = np.column_stack([np.r_[1e-4, radius, 1e-4], np.r_[0, np.linspace(0, 1, n), 1] - 0.5])
-        return revolve(profile, material)
-    return tube(np.cumsum(rng.standard_normal((24, 3)) * 0.08, 0), rng.uniform(0.005, 0.03), material)
-
-
-def white_thing(rng: np.random.Generator) -> Prop:
-    """A plate, bowl, mug, sheet of paper or carton in white, of longest side about 1."""
-    shade = rng.uniform(0.6, 0.97) * (1 + rng.normal(0, 0.02, 3))
-    material = Material(tuple(np.clip(shade, 0, 1)), rng.uniform(0.1, 0.9))
-    kind = rng.random()
-    if kind < 0.4:
-        height = rng.uniform(0.05, 0.35)
-        foot, rim = rng.uniform(0.15, 0.35), 0.5
-        profile = [[1e-4, 0], [foot, 0], [rim, height], [rim * 0.96, height], [foot, 0.04], [1e-4, 0.03]]
-        return revolve(np.array(profile), material, 40)
-    if kind < 0.6:
-        r = rng.uniform(0.25, 0.45)
-        profile = [[1e-4, -0.5], [r, -0.5], [r, 0.5], [r * 0.9, 0.5], [r * 0.9, -0.45], [1e-4, -0.45]]
-        return revolve(np.array(profile), material, 32)
-    if kind < 0.8:
-        return box((1.0, rng.uniform(0.5, 1), 0.004), material)
-    return box((1.0, rng.uniform(0.3, 1), rng.uniform(0.1, 0.6)), material)
-
-
-def furniture(rng: np.random.Generator, assets: Assets) -> list[Prop]:
-    """A chair, a stand, a shelf or a pipe frame: thin parts and joints that are no robot. Metres, standing
-    at z = 0."""
-    material = random_material(rng, assets, 0.15)
-    kind, parts = rng.random(), []
-    if kind < 0.35:  # office chair
-        parts.append(cylinder(0.03, 0.45, material))
-        seat = random_material(rng, assets, 0.3)
-        parts.append(box((0.48, 0.48, 0.08), seat, (0, 0, 0.48)))
-        parts.append(box((0.06, 0.44, 0.5), seat, (-0.24, 0, 0.8)))
-        for a in np.arange(5) * 1.2566:
-            path = np.array(
-                [
-                    [0, 0, 0.1],
-                    [0.15 * np.cos(a), 0.15 * np.sin(a), 0.07],
-                    [0.3 * np.cos(a), 0.3 * np.sin(a), 0.04],
-                ]
-            )
-            parts.append(tube(path, 0.022, material))
-    elif kind < 0.6:  # lamp or camera arm
-        knots = np.cumsum(np.r_[[[0, 0, 0]], rng.standard_normal((4, 3)) * 0.18 + [0, 0, 0.16]], 0)
-        for a, b in pairwise(knots):
-            parts.append(tube(np.linspace(a, b, 4), rng.uniform(0.008, 0.018), material))
-        parts.append(box(tuple(rng.uniform(0.04, 0.2, 3)), random_material(rng, assets), tuple(knots[-1])))
-    elif kind < 0.8:  # shelf with things
-        for z in np.arange(4) * 0.38:
-            parts.append(box((0.35, 1.0, 0.025), material, (0, 0, z)))
-            for y in rng.uniform(-0.45, 0.45, 3):
-                size = rng.uniform(0.06, 0.3, 3)
-                parts.append(box(tuple(size), random_material(rng, assets), (0, y, z + size[2] / 2)))
-        for y in (-0.5, 0.5):
-            parts.append(box((0.35, 0.025, 1.2), material, (0, y, 0.58)))
-    else:  # profile frame
-        a, b, h = rng.uniform(0.4, 1.6, 3)
-        r = rng.uniform(0.015, 0.03)
-        for x, y in ((0, 0), (a, 0), (0, b), (a, b)):
-            parts.append(box((2 * r, 2 * r, h), material, (x, y, h / 2)))
-        parts.append(box((a, 2 * r, 2 * r), material, (a / 2, 0, h)))
-        parts.append(box((2 * r, b, 2 * r), material, (0, b / 2, h)))
-    return parts

@@ -17,10 +17,11 @@ from scipy.spatial.transform import Rotation
 
 from pose.camera import Camera
 from pose.raster import inverse_depth, rasterize
-from segmentation.training.npz_shards import SIZE, write_shard
+from segmentation.training.shards import encode, write_shard
 from urdf import Robot
 from urdf.inverse import inverse_kinematics
 
+SIZE = (720, 540)  # width, height of a stored picture
 REDUNDANT = 2  # the joint that is swept: the elbow turns about the line from shoulder to wrist
 
 
@@ -100,8 +101,15 @@ def label_posed_pictures(
             if name in use:
                 mask = cv2.resize(part_mask(robot, best, camera), SIZE, interpolation=cv2.INTER_NEAREST)
                 large = cv2.resize(picture, SIZE, interpolation=cv2.INTER_CUBIC)
-                samples.append((np.ascontiguousarray(large[..., ::-1]), mask))
+                facts = {
+                    "robot": robot.source,
+                    "joint_names": list(robot.joint_names),
+                    "q": best.tolist(),
+                    "source": "real",
+                }
+                rgb = np.ascontiguousarray(large[..., ::-1])
+                samples.append(encode(rgb, mask, clip=f"{folder.name}-{name}", frame=i, **facts))
     out.mkdir(parents=True, exist_ok=True)
     for copy in range(copies):
-        write_shard(out / f"real_{copy}.npz", samples)
+        write_shard(out / f"real_{copy}.tar", samples)
     return len(samples)

@@ -142,7 +142,9 @@ def write_shard(path: str | Path, samples: Iterable[Sample]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
+    """Where one sample lies."""
+
     shard: Path
     clip: str
     frame: int
@@ -164,7 +166,7 @@ class ShardSet:
             if not folder.is_dir():
                 raise TrainingError(f"{folder}: no such folder of shards")
         self._known: set[Path] = set()
-        self._entries: list[_Entry] = []
+        self._entries: list[Entry] = []
         self.clips: list[list[int]] = []
         self.refresh()
 
@@ -198,8 +200,8 @@ class ShardSet:
         return Sample(entry.clip, entry.frame, data[RGB], data[PART], data.get(DEPTH), meta)
 
     def _add(self, path: Path) -> None:
-        clips: dict[str, list[_Entry]] = {}
-        for entry in _read_index(path):
+        clips: dict[str, list[Entry]] = {}
+        for entry in read_index(path):
             clips.setdefault(entry.clip, []).append(entry)
         self._known.add(path)
         for entries in clips.values():
@@ -208,8 +210,12 @@ class ShardSet:
             self.clips.append(list(range(start, len(self._entries))))
 
 
-def _read_index(path: Path) -> list[_Entry]:
-    """Names and places of the samples in one shard."""
+def read_index(path: Path) -> list[Entry]:
+    """Names and places of the samples in one shard.
+
+    Raises:
+        TrainingError: damaged, or holds anything else.
+    """
     found: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
     end = path.stat().st_size
     try:
@@ -233,4 +239,4 @@ def _read_index(path: Path) -> list[_Entry]:
         missing = [kind for kind in (RGB, PART, META) if kind not in places]
         if missing:
             raise TrainingError(f"{path}: {clip}_{frame:05d} has no {' and no '.join(missing)}; write the shard again")
-    return [_Entry(path, clip, frame, places) for (clip, frame), places in found.items()]
+    return [Entry(path, clip, frame, places) for (clip, frame), places in found.items()]
