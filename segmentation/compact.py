@@ -1,13 +1,15 @@
-"""The segmenter that ships: the compact network frame by frame, and prompts that choose and mend what it finds."""
+"""The segmenter that ships: the compact network with the memory of a frame, and prompts that choose and mend."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from segmentation.errors import PromptError
 from segmentation.frames import Frames, open_frames
@@ -19,13 +21,25 @@ from segmentation.restrict import FLOOR, window
 
 NEAR_AREA, FAR_AREA = 320 * 416, 480 * 640  # pixels the network sees; pictures are shrunk or enlarged to them
 FAR_SHARE = 0.12  # of the picture is robot: below this it is far away
+THUMB = (32, 24)  # width, height of the small grey pictures that tell a cut
+SAME_SCENE = 0.7  # correlation of two of them
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a frame leaves for the next: how large to look at it, the answer (3,h,w), and what it looked like."""
+
+    area: int
+    soft: torch.Tensor
+    thumb: np.ndarray
 
 
 class NetworkSegmenter:
-    """The compact network, frame by frame; `robot` is the union of `arm` and `gripper`.
+    """The compact network; `robot` is the union of `arm` and `gripper`.
 
-    The network knows robots of a certain size: a robot that fills the picture is best seen small, one that is far
-    away large. So the size at which it looks follows the share of the picture that was robot in the frame before.
+    The network sees each frame together with its answer for the frame before, unless the scene has changed: a cut
+    would leave it the memory of another place. It knows robots of a certain size: one that fills the picture is best
+    seen small, one far away large. So the size at which it looks follows the share that was robot in the frame before.
     """
 
     parts: tuple[str, ...] = ("robot", "arm", "gripper")
@@ -51,9 +65,9 @@ class NetworkSegmenter:
             yield index, {part: masks[part] for part in parts or self.parts}
 
     def _plain(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[int, Masks]]:
-        area = None
+        memory = None
         for index, frame in enumerate(frames):
-            masks, area = self._look(frame, area)
+            masks, memory = self._look(frame, memory)
             yield index, masks
 
     def _guided(self, frames: Frames | Iterable[np.ndarray], prompts: Sequence[Prompt]) -> Iterator[tuple[int, Masks]]:
@@ -66,40 +80,67 @@ class NetworkSegmenter:
         start = prompts[0].frame
         here = [p for p in prompts if p.frame == start]
         guide = Guide(prompts)
-        masks, area = self._look(film[start])
+        masks, memory = self._look(film[start])
         yield start, guide.step(masks, here)
-        backward, back_area = guide.copy(), area
+        backward, past = guide.copy(), memory
         for index in range(start - 1, -1, -1):
-            masks, back_area = self._look(film[index], back_area)
+            masks, past = self._look(film[index], past)
             yield index, backward.step(masks)
         for index in range(start + 1, len(film)):
-            masks, area = self._look(film[index], area)
+            masks, memory = self._look(film[index], memory)
             yield index, guide.step(masks, [p for p in prompts if p.frame == index])
 
-    def _look(self, frame: np.ndarray, area: int | None = None) -> tuple[Masks, int]:
-        """Masks of a frame, and the pixels that the network should see of the next."""
-        if area is None:
-            area = _area(self.probabilities(frame))
-        probability = self.probabilities(frame, area)
-        return {"robot": probability[1:].sum(0), "arm": probability[1], "gripper": probability[2]}, _area(probability)
+    def _look(self, frame: np.ndarray, memory: Memory | None = None) -> tuple[Masks, Memory]:
+        """Masks of a frame, and what it leaves for the next."""
+        _check_frame(frame)
+        thumb = _thumb(frame)
+        if memory is None or float((thumb * memory.thumb).mean()) < SAME_SCENE:
+            first = self._answer(frame, NEAR_AREA)
+            memory = Memory(_area(first), first, thumb)
+        soft = self._answer(frame, memory.area, memory.soft)
+        arm, gripper = _enlarged(soft[1:], frame)
+        return {"robot": arm + gripper, "arm": arm, "gripper": gripper}, Memory(_area(soft), soft, thumb)
 
-    @torch.inference_mode()
     def probabilities(self, frame: np.ndarray, area: int = NEAR_AREA) -> np.ndarray:
-        """Softmax (3,H,W) float32 over background, arm, gripper of one (H,W,3) uint8 RGB frame.
+        """Softmax (3,H,W) float32 over background, arm, gripper of one (H,W,3) uint8 RGB frame, without a memory.
 
         area: pixels the network sees.
         """
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-            raise ValueError(f"a frame must be (H,W,3) uint8 RGB, got {frame.shape} {frame.dtype}")
+        _check_frame(frame)
+        return _enlarged(self._answer(frame, area), frame)
+
+    @torch.inference_mode()
+    def _answer(self, frame: np.ndarray, area: int, before: torch.Tensor | None = None) -> torch.Tensor:
+        """Softmax (3,h,w) at the network's size. before: that of the frame before, of any size."""
         height, width = frame.shape[:2]
         h, w = network_size(height, width, area)
         method = cv2.INTER_AREA if h * w < height * width else cv2.INTER_LINEAR
         small = cv2.resize(frame, (w, h), interpolation=method)
         image = torch.from_numpy(np.ascontiguousarray(small))[None].to(self.device).permute(0, 3, 1, 2)
         image = image.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        soft = self.network(image).float().softmax(1)
-        full = cv2.resize(soft[0].permute(1, 2, 0).cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
-        return np.ascontiguousarray(full.transpose(2, 0, 1))
+        prior = None
+        if before is not None:
+            prior = before[None] if before.shape[1:] == (h, w) else F.interpolate(before[None], (h, w), mode="bilinear")
+            prior = torch.cat([prior[:, 1:], torch.ones_like(prior[:, :1])], 1).to(self.dtype)
+        return self.network(image, prior).float().softmax(1)[0]
+
+
+def _check_frame(frame: np.ndarray) -> None:
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        raise ValueError(f"a frame must be (H,W,3) uint8 RGB, got {frame.shape} {frame.dtype}")
+
+
+def _enlarged(soft: torch.Tensor, frame: np.ndarray) -> np.ndarray:
+    """Probabilities (C,h,w) at the frame's size, (C,H,W) float32."""
+    height, width = frame.shape[:2]
+    full = cv2.resize(soft.permute(1, 2, 0).cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(full.transpose(2, 0, 1))
+
+
+def _thumb(frame: np.ndarray) -> np.ndarray:
+    """A small grey picture with mean 0 and standard deviation 1: products of two have their correlation as mean."""
+    small = cv2.resize(frame, THUMB, interpolation=cv2.INTER_AREA).mean(2)
+    return (small - small.mean()) / max(float(small.std()), 1.0)
 
 
 def _check_seen(masks: Masks, prompt: Prompt) -> None:
@@ -121,9 +162,9 @@ def _check_seen(masks: Masks, prompt: Prompt) -> None:
         raise PromptError(f"{prompt.where}: the built-in network sees no {part} in the box; {advice}")
 
 
-def _area(probability: np.ndarray) -> int:
-    """Pixels the network should see of a picture with these probabilities (3,H,W)."""
-    return FAR_AREA if float((probability[0] < 0.5).mean()) < FAR_SHARE else NEAR_AREA
+def _area(probability: torch.Tensor) -> int:
+    """Pixels the network should see of a picture with these probabilities (3,h,w)."""
+    return FAR_AREA if float((probability[0] < 0.5).float().mean()) < FAR_SHARE else NEAR_AREA
 
 
 def network_size(height: int, width: int, area: int = NEAR_AREA) -> tuple[int, int]:

@@ -1,12 +1,16 @@
-"""The compact segmenter: EfficientNet-Lite0 features, a light U-Net on top, softmax over background, arm
-and gripper.
+"""The compact segmenter: EfficientNet-Lite0 features, a light U-Net on top, softmax over background, arm and gripper.
 
-Encoder: Tan and Le, "EfficientNet" (2019), Lite0 variant (no squeeze-excite, ReLU6), with TensorFlow's
-"same" padding
-so that the published ImageNet weights fit. 3.1 M parameters.
+Encoder: Tan and Le, "EfficientNet" (2019), Lite0 variant (no squeeze-excite, ReLU6), with TensorFlow's "same" padding
+so that the published ImageNet weights fit.
+
+Memory: the decoder also reads the frame before's answer (Perazzi et al., "MaskTrack", 2017, gave it to the encoder;
+here the encoder stays the pretrained one and sees pictures only).
 """
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +29,7 @@ STAGES = (  # repeats, kernel, stride, expansion, channels
 )
 SKIPS = (0, 1, 2, 4, 6)  # stages whose outputs have strides 2, 4, 8, 16, 32
 DECODER = (96, 64, 48, 24)  # channels at strides 16, 8, 4, 2
+PRIOR = 3  # channels of the memory: arm, gripper, and whether there is one
 
 
 class ConvNorm(nn.Module):
@@ -109,7 +114,7 @@ class Encoder(nn.Module):
 
 
 class RobotNet(nn.Module):
-    """Class scores (B,3,H,W) from images (B,3,H,W) float in 0..255 RGB; H and W multiples of 32."""
+    """Class scores of pictures, helped by the answer for the frame before where there is one. 3.4 M parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,21 +123,35 @@ class RobotNet(nn.Module):
         self.context = ConvNorm(channels[-1], 128)
         self.scene = nn.Linear(channels[-1], 128)  # the whole picture's say: is there a robot, of what colour
         self.widen = ConvNorm(128, 128, 3)
-        levels, inputs = [], 128
+        levels: list[nn.Sequential] = []
+        memory, inputs = [nn.Conv2d(PRIOR, 128, 1, bias=False)], 128
         for skip, outputs in zip(reversed(channels[:-1]), DECODER):
             levels.append(nn.Sequential(ConvNorm(inputs + skip, outputs), ConvNorm(outputs, outputs, 3)))
+            memory.append(nn.Conv2d(PRIOR, outputs, 1, bias=False))
             inputs = outputs
         self.levels = nn.ModuleList(levels)
+        self.memory = nn.ModuleList(memory)  # at strides 32, 16, 8, 4, 2
+        for layer in memory:
+            nn.init.zeros_(layer.weight)
         self.head = nn.Conv2d(inputs, len(CLASSES), 3, padding=1)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, prior: Tensor | None = None) -> Tensor:
+        """Scores (B,3,H,W) over `CLASSES`.
+
+        image: (B,3,H,W) float RGB in 0..255; H and W multiples of `STRIDE`.
+        prior: (B,3,H,W): probability of arm and of gripper in the frame before, and ones; all zero: no such frame.
+        """
         features = self.encoder((image - 127.0) / 128.0)
         deepest = features.pop()
-        x = self.widen(self.context(deepest) + self.scene(deepest.mean((2, 3)))[:, :, None, None])
-        for level in self.levels:
+        recalled = [] if prior is None else _pyramid(prior, self.memory)
+        x = self.context(deepest) + self.scene(deepest.mean((2, 3)))[:, :, None, None]
+        x = self.widen(x + recalled[0] if recalled else x)
+        for i, level in enumerate(self.levels):
+            mix, refine = level.children()
             skip = features.pop()
             x = F.interpolate(x, size=skip.shape[2:], mode="nearest")
-            x = level(torch.cat([x, skip], 1))
+            x = mix(torch.cat([x, skip], 1))
+            x = refine(x + recalled[i + 1] if recalled else x)
         return F.interpolate(self.head(x), size=image.shape[2:], mode="bilinear", align_corners=False)
 
     def fuse(self) -> RobotNet:
@@ -142,3 +161,22 @@ class RobotNet(nn.Module):
                 if isinstance(module, ConvNorm):
                     module.fuse()
         return self
+
+
+def _pyramid(prior: Tensor, layers: nn.ModuleList) -> list[Tensor]:
+    """The memory as the decoder's levels read it, from stride 32 to stride 2; at each the mean of the one finer."""
+    levels, x = [], prior
+    for layer in reversed(layers):
+        x = F.avg_pool2d(x, 2)
+        levels.append(layer(x))
+    return levels[::-1]
+
+
+def save_weights(network: RobotNet, path: Path) -> None:
+    """Write the weights as a half-precision state dict; the file appears whole or not at all."""
+    state = {
+        k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items() if "num_batches" not in k
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path.with_suffix(".part"))
+    os.replace(path.with_suffix(".part"), path)

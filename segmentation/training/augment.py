@@ -1,5 +1,4 @@
-"""What happens to a rendered sample each time it is trained on: crops, other backgrounds, and what cameras
-and codecs do."""
+"""What is done to a sample each time it is used: crops, other backgrounds and colours, what cameras and codecs do."""
 
 from __future__ import annotations
 
@@ -10,34 +9,54 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from segmentation.training.shards import decode
+Picture = tuple[
+    np.ndarray, np.ndarray
+]  # rgb (H,W,3) uint8, part (H,W) uint8: 0 background, 1 arm, 2 gripper, 255 ignored
 
 
 def augment(
-    rng: np.random.Generator,
-    sample: tuple,
-    photos: list[np.ndarray],
-    other: tuple | None,
-    width: int,
-    height: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """rgb (height,width,3) uint8 and part (height,width) uint8 of a stored sample.
+    rng: np.random.Generator, sample: Picture, photos: list[np.ndarray], other: Picture | None,
+    width: int, height: int, before: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:  # fmt: skip
+    """rgb (height,width,3), part (height,width) and the frame before's part, cut alike, from a sample.
 
-    photos: RGB pictures without robots; `other`: another stored sample. Either may become the background.
+    photos: RGB pictures without robots; other: another sample. Either may become the background.
+    before: part (H,W) of the frame before, if there is one.
     """
-    rgb, part = decode(sample)
+    rgb, part = sample
     draw = rng.random()
+    robot = (part == 1) | (part == 2)
     if draw < 0.3 and photos:
-        rgb = np.where(part[..., None] > 0, rgb, _random_piece(rng, photos[rng.integers(len(photos))], *part.shape))
-    elif draw < 0.36 and other is not None:
-        behind, behind_part = decode(other)
+        piece = _random_piece(rng, photos[rng.integers(len(photos))], *part.shape)
+        rgb, part = np.where(robot[..., None], rgb, piece), np.where(robot, part, 0).astype(np.uint8)
+    elif draw < 0.6 and other is not None:
+        behind, behind_part = _fitting(other, part.shape)
         if not behind_part.any() or rng.random() < 0.7:
-            rgb = np.where(part[..., None] > 0, rgb, behind)
-            part = np.where(part > 0, part, behind_part)
-    rgb, part = _crop(rng, rgb, part, width, height)
+            rgb, part = np.where(robot[..., None], rgb, behind), np.where(robot, part, behind_part)
+    if rng.random() < 0.25:
+        rgb = _repainted(rng, rgb, robot)
+    window = _window(rng, part)
+    rgb, part = _cut(rng, rgb, part, window, width, height)
+    if before is not None:
+        before = _nearest(before, window, width, height)
     if rng.random() < 0.5:
         rgb, part = rgb[:, ::-1], part[:, ::-1]
-    return camera_effects(rng, np.ascontiguousarray(rgb)), np.ascontiguousarray(part)
+        before = None if before is None else np.ascontiguousarray(before[:, ::-1])
+    return camera_effects(rng, np.ascontiguousarray(rgb)), np.ascontiguousarray(part), before
+
+
+def _fitting(sample: Picture, shape: tuple[int, ...]) -> Picture:
+    """Another sample at this picture's size."""
+    if sample[1].shape == shape:
+        return sample
+    size = shape[1], shape[0]
+    return cv2.resize(sample[0], size), cv2.resize(sample[1], size, interpolation=cv2.INTER_NEAREST)
+
+
+def _repainted(rng: np.random.Generator, rgb: np.ndarray, robot: np.ndarray) -> np.ndarray:
+    """The robot alone lighter, darker or of another tint: few robots were photographed."""
+    gain = np.exp(rng.normal(0, 0.35)) * np.exp(rng.normal(0, 0.12, 3))
+    return np.where(robot[..., None], np.clip(rgb * gain, 0, 255).astype(np.uint8), rgb)
 
 
 def _random_piece(rng: np.random.Generator, photo: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -49,18 +68,34 @@ def _random_piece(rng: np.random.Generator, photo: np.ndarray, height: int, widt
     return piece[:, ::-1] if rng.random() < 0.5 else piece
 
 
-def _crop(
-    rng: np.random.Generator, rgb: np.ndarray, part: np.ndarray, width: int, height: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _window(rng: np.random.Generator, part: np.ndarray) -> tuple[int, int, int, int]:
+    """x, y, width, height of a piece down to a quarter of the side; mostly one that shows something of the robot."""
     H, W = part.shape
-    scale = rng.uniform(0.28, 1.0) if rng.random() < 0.75 else 1.0
+    scale = rng.uniform(0.25, 1.0) if rng.random() < 0.75 else 1.0
     stretch = np.exp(rng.normal(0, 0.12))
-    ch, cw = int(min(H, H * scale / stretch)), int(min(W, W * scale * stretch))
-    y, x = rng.integers(H - ch + 1), rng.integers(W - cw + 1)
+    h, w = int(min(H, H * scale / stretch)), int(min(W, W * scale * stretch))
+    for _ in range(4):
+        y, x = int(rng.integers(H - h + 1)), int(rng.integers(W - w + 1))
+        if np.isin(part[y : y + h : 8, x : x + w : 8], (1, 2)).mean() > 0.01 or rng.random() < 0.1:
+            break
+    return x, y, w, h
+
+
+def _cut(
+    rng: np.random.Generator, rgb: np.ndarray, part: np.ndarray, window: tuple[int, int, int, int],
+    width: int, height: int,
+) -> Picture:  # fmt: skip
+    x, y, w, h = window
     if rng.random() < 0.7:  # blur hides the render's staircase edges from the network
         rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.5, 0.9))
-    small = cv2.resize(rgb[y : y + ch, x : x + cw], (width, height), interpolation=cv2.INTER_AREA)
-    return small, cv2.resize(part[y : y + ch, x : x + cw], (width, height), interpolation=cv2.INTER_NEAREST)
+    method = cv2.INTER_AREA if w >= width else cv2.INTER_LINEAR
+    small = cv2.resize(rgb[y : y + h, x : x + w], (width, height), interpolation=method)
+    return small, _nearest(part, window, width, height)
+
+
+def _nearest(part: np.ndarray, window: tuple[int, int, int, int], width: int, height: int) -> np.ndarray:
+    x, y, w, h = window
+    return cv2.resize(part[y : y + h, x : x + w], (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 def camera_effects(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:

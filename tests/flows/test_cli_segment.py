@@ -9,8 +9,7 @@ import torch
 
 from flows.cli import main
 from flows.episode import load_episode
-from segmentation.network import RobotNet
-from segmentation.training.train import save_weights
+from segmentation.network import RobotNet, save_weights
 
 pytestmark = pytest.mark.usefixtures("cache")
 

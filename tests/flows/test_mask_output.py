@@ -64,8 +64,7 @@ def test_the_key_holds_the_content_of_the_weights_under_any_name(clip, tmp_path)
     import torch
 
     from segmentation import weights_store
-    from segmentation.network import RobotNet
-    from segmentation.training.train import save_weights
+    from segmentation.network import RobotNet, save_weights
 
     torch.manual_seed(0)
     save_weights(RobotNet(), tmp_path / "a.pt")

@@ -10,9 +10,8 @@ import torch
 from segmentation import WeightsError, load_segmenter
 from segmentation.compact import NetworkSegmenter, network_size
 from segmentation.errors import PromptError
-from segmentation.network import RobotNet
+from segmentation.network import RobotNet, save_weights
 from segmentation.prompts import Prompt, parse_prompts
-from segmentation.training.train import save_weights
 from segmentation.weights_store import DEFAULT_WEIGHTS
 
 
@@ -129,17 +128,34 @@ def test_prompts_need_frames_that_can_be_looked_at_twice(segmenter):
         list(segmenter.segment([np.zeros((48, 64, 3), np.uint8)] * 2, parse_prompts([("click", "2:1,1,+")])))
 
 
+def test_the_frame_before_is_remembered_until_the_scene_changes(segmenter, monkeypatch):
+    rng = np.random.default_rng(0)
+    here, there = (cv2.resize(rng.integers(0, 255, (6, 8, 3)).astype(np.uint8), (128, 96)) for _ in range(2))
+    asked = []
+    answer = NetworkSegmenter._answer
+
+    def recorded(self, frame, area, before=None):
+        asked.append(before)
+        return answer(self, frame, area, before)
+
+    monkeypatch.setattr(NetworkSegmenter, "_answer", recorded)
+    list(segmenter.segment([here, np.clip(here * 0.8, 0, 255).astype(np.uint8), there]))
+    # a new scene is looked at twice, first to see how large the robot is
+    assert [b is None for b in asked] == [True, False, False, True, False]
+    assert not torch.equal(asked[1], asked[4])
+
+
 class Painted(NetworkSegmenter):
     """Sees grey: value/255 is the probability; left half arm, right half gripper of each robot: blue says which."""
 
     def __init__(self):
         self.looked = []
 
-    def probabilities(self, frame, area=0):
+    def _answer(self, frame, area=0, before=None):
         self.looked.append(frame.copy())
         robot = frame[..., 0].astype(np.float32) / 255
         gripper = frame[..., 2] > 0
-        return np.stack([1 - robot, np.where(gripper, 0, robot), np.where(gripper, robot, 0)])
+        return torch.from_numpy(np.stack([1 - robot, np.where(gripper, 0, robot), np.where(gripper, robot, 0)]))
 
 
 def two_robots(count=9):

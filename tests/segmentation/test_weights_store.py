@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from segmentation import WeightsError, load_segmenter, weights_store
-from segmentation.network import RobotNet
-from segmentation.training.train import save_weights
+from segmentation.network import RobotNet, save_weights
 
 
 @pytest.fixture(autouse=True)
