@@ -1,5 +1,4 @@
-"""The inner loops of `pose.shading`: smooth normals, environment look-ups, shadows and the shading of every
-sample.
+"""The inner loops of `pose.shading`: smooth normals, environment look-ups, shadows and the shading of every sample.
 
 Directions into the environment use the octahedral map (Engelhardt and Dachsbacher 2008), which needs no
 trigonometry. Highlights follow GGX (Walter et al. 2007) with the visibility term of Karis and Lazarov
@@ -47,9 +46,8 @@ def corner_normals(face_normal, area, faces_of_vertex, first, faces, cos_crease)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _sky(maps, level, x, y, z, channel):
-    """Bilinear value of an octahedral map (levels,S,S,3) in direction (x,y,z)."""
-    size = maps.shape[1]
+def _sky_cell(size, x, y, z):
+    """Row, column and the fractions within that cell at which an octahedral map is read in direction (x,y,z)."""
     total = abs(x) + abs(y) + abs(z) + 1e-9
     u, v = x / total, y / total
     if z < 0:
@@ -57,7 +55,12 @@ def _sky(maps, level, x, y, z, channel):
     fx = min(max((u * 0.5 + 0.5) * size - 0.5, 0.0), size - 1.001)
     fy = min(max((v * 0.5 + 0.5) * size - 0.5, 0.0), size - 1.001)
     ix, iy = int(fx), int(fy)
-    ax, ay = fx - ix, fy - iy
+    return iy, ix, fy - iy, fx - ix
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _sky(maps, level, iy, ix, ay, ax, channel):
+    """Bilinear value of an octahedral map (levels,S,S,3) in a cell of `_sky_cell`."""
     top = maps[level, iy, ix, channel] * (1 - ax) + maps[level, iy, ix + 1, channel] * ax
     low = maps[level, iy + 1, ix, channel] * (1 - ax) + maps[level, iy + 1, ix + 1, channel] * ax
     return top * (1 - ay) + low * ay
@@ -83,18 +86,20 @@ def _lit(shadow, frame, px, py, pz, radius, bias, angle):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _texel(texels, start, height, width, x, y, linear, channel):
-    """Repeating bilinear look-up in a texture stored in a flat (N,3) byte array, linear light."""
+def _texel(texels, start, height, width, x, y, linear):
+    """Repeating bilinear look-up in a texture stored in a flat (N,3) byte array, linear light: red, green, blue."""
     x = (x - np.floor(x)) * width
     y = (y - np.floor(y)) * height
     x0, y0 = int(x) % width, int(y) % height
     ax, ay = x - np.floor(x), y - np.floor(y)
     x1, y1 = (x0 + 1) % width, (y0 + 1) % height
-    a = linear[texels[start + y0 * width + x0, channel]]
-    b = linear[texels[start + y0 * width + x1, channel]]
-    c = linear[texels[start + y1 * width + x0, channel]]
-    d = linear[texels[start + y1 * width + x1, channel]]
-    return (a * (1 - ax) + b * ax) * (1 - ay) + (c * (1 - ax) + d * ax) * ay
+    i, j = start + y0 * width + x0, start + y0 * width + x1
+    k, m = start + y1 * width + x0, start + y1 * width + x1
+    wa, wb, wc, wd = (1 - ax) * (1 - ay), ax * (1 - ay), (1 - ax) * ay, ax * ay
+    r = linear[texels[i, 0]] * wa + linear[texels[j, 0]] * wb + linear[texels[k, 0]] * wc + linear[texels[m, 0]] * wd
+    g = linear[texels[i, 1]] * wa + linear[texels[j, 1]] * wb + linear[texels[k, 1]] * wc + linear[texels[m, 1]] * wd
+    b = linear[texels[i, 2]] * wa + linear[texels[j, 2]] * wb + linear[texels[k, 2]] * wc + linear[texels[m, 2]] * wd
+    return r, g, b
 
 
 @njit(cache=True, parallel=True, nogil=True, fastmath=True)
@@ -179,24 +184,26 @@ def shade(
                     s1, s2 = lx, -lz
                 s1, s2 = s1 / texture_size[t], s2 / texture_size[t]
                 start, th, tw = textures[t, 0], textures[t, 1], textures[t, 2]
-                r *= _texel(texels, start, th, tw, s1, s2, linear, 0)
-                g *= _texel(texels, start, th, tw, s1, s2, linear, 1)
-                b *= _texel(texels, start, th, tw, s1, s2, linear, 2)
+                tr, tg, tb = _texel(texels, start, th, tw, s1, s2, linear)
+                r, g, b = r * tr, g * tg, b * tb
             # surroundings: diffuse by the normal, mirror image by the reflected ray
             rx, ry, rz = 2 * nv * nx - vx, 2 * nv * ny - vy, 2 * nv * nz - vz
             fresnel = (1 - nv) ** 5 * (1 - rough)
             level = min(rough * 2.0, 1.999)
             low = int(level)
             blend = level - low
+            my, mx, mb, ma = _sky_cell(maps.shape[1], rx, ry, rz)
+            dy, dx, db, da = _sky_cell(maps.shape[1], nx, ny, nz)
             cr, cg, cb = 0.0, 0.0, 0.0
             for channel in range(3):
                 albedo = r if channel == 0 else (g if channel == 1 else b)
                 f0 = 0.04 * (1 - metal) + albedo * metal
                 mirror = (
-                    _sky(maps, low, rx, ry, rz, channel) * (1 - blend)
-                    + _sky(maps, low + 1, rx, ry, rz, channel) * blend
+                    _sky(maps, low, my, mx, mb, ma, channel) * (1 - blend)
+                    + _sky(maps, low + 1, my, mx, mb, ma, channel) * blend
                 )
-                value = albedo * (1 - metal) * _sky(maps, 3, nx, ny, nz, channel) + (f0 + fresnel * (1 - f0)) * mirror
+                diffuse = _sky(maps, 3, dy, dx, db, da, channel)
+                value = albedo * (1 - metal) * diffuse + (f0 + fresnel * (1 - f0)) * mirror
                 if channel == 0:
                     cr = value
                 elif channel == 1:
