@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_segment, cli_tools, cli_train
+from flows import cli_augment, cli_segment, cli_tools, cli_train
 from flows.options import (
     BoxOpt,
     CameraOpt,
@@ -158,6 +158,7 @@ def demo(
 cli_segment.register(app)
 cli_tools.register(app)
 cli_train.register(app)
+cli_augment.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
