@@ -88,3 +88,16 @@ def test_nothing_left_to_write(make_episode, tmp_path, urdfit):
     write_episode(make_episode(iou=np.full(8, 0.2)), tmp_path / "a")
     code, _, err = urdfit("export", tmp_path / "a", "--format", "csv", "-o", tmp_path / "x.csv", *LOOSE)
     assert code == 1 and "overlaps" in err and not (tmp_path / "x.csv").exists()
+
+
+def test_dataset_lists_episodes_and_problems(urdfit, tmp_path):
+    code, out, _ = urdfit("dataset", "--help")
+    assert code == 0 and "Example: urdfit dataset" in " ".join(out.split())
+    (tmp_path / "a.mp4").write_bytes(b"not opened here")
+    (tmp_path / "a.txt").write_text("push")
+    code, out, _ = urdfit("dataset", tmp_path)
+    assert code == 0 and "videos: 1 episodes" in out and "push" in out
+    (tmp_path / "cam.json").write_text("{}")
+    code, _, err = urdfit("dataset", tmp_path)
+    assert code == 1 and re.fullmatch(r"urdfit: error: a.mp4: [^\n]+\n", err)
+    assert urdfit("dataset", tmp_path / "gone")[0] == 1 and urdfit("dataset", tmp_path, "--kind", "x")[0] == 2
