@@ -11,7 +11,7 @@ from pose.camera import Camera
 from urdf import Robot
 
 LEAST, MOST = 0.015, 0.75  # share of the picture that a robot covers
-CELL = 12  # pixels of the grid on which the share is counted
+CELLS = 160 / 3  # of the grid on which the share is counted, across the picture
 CameraTrack = Callable[[float, np.ndarray], Camera]  # of seconds and link poses (L,4,4)
 
 
@@ -68,11 +68,16 @@ def random_camera(
     return Camera.from_focal(width, height, focal, look_at(eye, target, roll)), target
 
 
-def wrist_camera(rng: np.random.Generator, T_ee_grasp: np.ndarray, width: int, height: int) -> Camera:
-    """A camera on the hand that looks past the fingers; its `T_cam_base` holds T_cam_ee."""
+def wrist_camera(
+    rng: np.random.Generator, T_ee_grasp: np.ndarray, width: int, height: int, farther: float = 1.0
+) -> Camera:
+    """A camera on the hand that looks past the fingers; its `T_cam_base` holds T_cam_ee.
+
+    farther: factor on its distance from the hand's axis, for thick wrists.
+    """
     focal = width / 2 / np.tan(np.radians(rng.uniform(65, 105)) / 2)
     around = rng.uniform(0, 2 * np.pi)
-    aside = rng.uniform(0.05, 0.11)
+    aside = rng.uniform(0.05, 0.11) * farther
     eye = np.array([np.cos(around) * aside, np.sin(around) * aside, -rng.uniform(0.1, 0.22)])
     target = np.array([0, 0, rng.uniform(-0.02, 0.12)]) + rng.normal(0, 0.015, 3)
     # look_at keeps z up, which in the grasp frame is the viewing direction: roll it so that the hand comes from above
@@ -128,7 +133,7 @@ def clear(points: np.ndarray, camera: Camera, reach: float = 0.08) -> bool:
 def well_covered(points: np.ndarray, camera: Camera) -> bool:
     """True when the robot (N,3, base frame) covers neither too little of the picture nor too much."""
     cam = points @ camera.T_cam_base[:3, :3].T + camera.T_cam_base[:3, 3]
-    uv = camera.project(cam[cam[:, 2] > 0.02]) / CELL
-    seen = (uv >= 0).all(1) & (uv[:, 0] < camera.width / CELL) & (uv[:, 1] < camera.height / CELL)
-    cells = np.unique(uv[seen].astype(int), axis=0)
-    return LEAST < len(cells) * CELL**2 / (camera.width * camera.height) < MOST
+    uv = camera.project(cam[cam[:, 2] > 0.02]) * (CELLS / camera.width)
+    rows = CELLS * camera.height / camera.width
+    seen = (uv >= 0).all(1) & (uv < (CELLS, rows)).all(1)
+    return LEAST < len(np.unique(uv[seen].astype(int), axis=0)) / (CELLS * rows) < MOST

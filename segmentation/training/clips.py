@@ -36,7 +36,7 @@ from urdf import Robot
 RATES = (5, 10, 15, 30)  # frames a second
 VIEWS = {"tripod": 0.6, "handheld": 0.25, "wrist": 0.15}
 STREAK = 2.5  # pixels between two exposures of a blurred frame
-EXPOSURES = 4  # of one frame at most
+EXPOSURES = 5  # of one frame at most
 
 
 def sample_clip(
@@ -57,12 +57,13 @@ def sample_clip(
     fps = int(rng.choice(RATES))
     seconds = (frames - 1) / fps
     view = str(rng.choice(list(VIEWS), p=list(VIEWS.values()))) if view is None else view
-    for _ in range(TRIES):
+    for attempt in range(2 * TRIES):
+        view = "tripod" if attempt == TRIES else view  # a hand on which no camera has room
         motion = random_motion(rng, robot, seconds)
         middle = robot.link_poses(motion.at(seconds / 2))
         points = arm_points(robot, middle)
-        track, target = _random_track(rng, robot, motion, view, points, middle, width, height)
-        if _sees_well(robot, motion, track, seconds, 0.03 if view == "wrist" else 0.08):
+        track, target = _random_track(rng, robot, motion, view, points, middle, width, height, attempt)
+        if _sees_well(robot, motion, track, seconds, on_hand=view == "wrist"):
             break
     camera = track(seconds / 2, middle)
     backdrop = random_backdrop(rng, assets, track(0.0, robot.link_poses(motion.at(0.0))), moving=view != "tripod")
@@ -104,22 +105,23 @@ def _draw(scene: Scene, motion: Motion, track: CameraTrack, time: float) -> Colo
 
 def _random_track(
     rng: np.random.Generator, robot: Robot, motion: Motion, view: str, points: np.ndarray, poses: np.ndarray,
-    width: int, height: int,
+    width: int, height: int, attempt: int,
 ) -> tuple[CameraTrack, np.ndarray]:  # fmt: skip
-    """A camera over time and the point it looks at (3,)."""
+    """A camera over time and the point it looks at (3,); on thick wrists later attempts are farther out."""
     if view == "wrist":
         T_ee_grasp = grasp_frame(robot)
         target = (poses[robot.ee_index] @ T_ee_grasp)[:3, 3]
-        return on_link(wrist_camera(rng, T_ee_grasp, width, height), robot.ee_index), target
+        return on_link(wrist_camera(rng, T_ee_grasp, width, height, 1 + 0.2 * attempt), robot.ee_index), target
     camera, target = random_camera(rng, points[::11], poses, robot, width, height)
     return (still(camera) if view == "tripod" else handheld(rng, camera, target)), target
 
 
-def _sees_well(robot: Robot, motion: Motion, track: CameraTrack, seconds: float, reach: float) -> bool:
+def _sees_well(robot: Robot, motion: Motion, track: CameraTrack, seconds: float, on_hand: bool) -> bool:
     """The robot is well in the picture half-way, and never in the camera's way."""
+    reach, step = (0.03, 1) if on_hand else (0.08, 3)
     for time in (seconds / 2, 0.0, seconds):
         poses = robot.link_poses(motion.at(time))
-        camera, points = track(time, poses), arm_points(robot, poses)[::3]
+        camera, points = track(time, poses), arm_points(robot, poses)[::step]
         if not clear(points, camera, reach) or (time == seconds / 2 and not well_covered(points, camera)):
             return False
     return True
