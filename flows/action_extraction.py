@@ -73,7 +73,7 @@ class ActionClip:
         fps: rows a second.
         time_s: (N,) seconds since the recording's first frame.
         frame: (N,) the recording's frame nearest in time, whose picture belongs to the row.
-        valid: (N,) False where the row was bridged: its frame is not trusted, or further off than a row or a frame lasts.
+        valid: (N,) False where the row was bridged: its frame is not trusted, or further off than a row or frame lasts.
         q, sigma: (N,n) joints in rad or m, and the standard deviation of the nearest trusted frame.
         ee_sigma: (N,2) of the end effector, metres and radians, likewise.
         poses: (N,4,4) T_base_ee.

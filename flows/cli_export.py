@@ -69,7 +69,8 @@ def export(
 
     from flows.action_extraction import ExtractionSettings
     from flows.errors import UsageError
-    from flows.export import ExportSettings, export_lerobot
+    from flows.export import export_lerobot
+    from flows.export_settings import ExportSettings
     from flows.export_tables import export_table
     from flows.progress import progress_bars
 
@@ -122,7 +123,7 @@ def show_outcomes(outcomes: list[Outcome], out: Path, quiet: bool) -> None:
 
     from rich.markup import escape
 
-    from flows.export import FAILED, KEPT
+    from flows.export_settings import FAILED, KEPT
     from flows.terminal import print_table, table
 
     if not quiet:

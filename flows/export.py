@@ -2,87 +2,31 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from flows.action_extraction import ExtractionSettings
-from flows.action_quality import QualityLimits
-from flows.errors import FlowError, UsageError, user_errors
+from flows.errors import FlowError, user_errors
 from flows.export_clips import (
     Prepared,
-    export_camera,
     export_size,
     find_episodes,
-    find_video,
-    pictures,
     prepare,
-    provenance,
-    resized,
 )
-from flows.export_features import SPACES, columns, features
-from flows.export_lerobot import Block, check_features, link_data_set, new_info, read_info
-from flows.export_sidecar import MASKS_PATH, ORIGINS_PATH, MaskFile, coded, known_digests, write_origins
-from flows.export_stats import PictureStats
+from flows.export_features import features
+from flows.export_layout import link_data_set, new_info, read_info
+from flows.export_lerobot import Block
+from flows.export_rows import add_episode
+from flows.export_settings import DROPPED, FAILED, KNOWN, ExportSettings, Outcome
+from flows.export_sidecar import MASKS_PATH, ORIGINS_PATH, MaskFile, known_digests, write_origins
 from flows.files import atomic_folder, cache_folder, make_folder
 from flows.progress import report
-from flows.recording import class_image
 from urdf.locks import locked
-
-KEPT, DROPPED, KNOWN, FAILED = "kept", "dropped", "already there", "failed"
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """What to export and how.
-
-    Attributes:
-        space: joint or ee, see `flows.export_features`.
-        binary_gripper: in ee actions the gripper's state, 0 or 1, in the place of its opening.
-        cam: name of the camera. size: (width, height) of pictures, None = the first recording's.
-        images, masks: whether to write them.
-        task: what the robot does, in words; None takes the episode's own.
-        keep_all: also what the judgement drops, as long as it has segments.
-        append: to a data set that is there.
-        videos: folder where recordings lie that are no longer where they were.
-    """
-
-    space: str = "joint"
-    binary_gripper: bool = False
-    cam: str = "camera"
-    size: tuple[int, int] | None = None
-    images: bool = True
-    masks: bool = True
-    task: str | None = None
-    keep_all: bool = False
-    append: bool = False
-    videos: Path | None = None
-    extraction: ExtractionSettings = field(default_factory=ExtractionSettings)
-    limits: QualityLimits = field(default_factory=QualityLimits)
-
-    def __post_init__(self) -> None:
-        if self.space not in SPACES:
-            raise UsageError(f"--space {self.space}: expected {' or '.join(SPACES)}")
-        if self.binary_gripper and self.space != "ee":
-            raise UsageError("--binary-gripper: only for --space ee; joint actions are targets")
-        if not self.cam.isidentifier():
-            raise UsageError(f"--cam {self.cam!r}: expected a name of letters, digits and underscores")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an episode: kept, dropped, already there or failed, with the reason; its score and rows."""
-
-    folder: Path
-    state: str
-    reason: str = ""
-    score: float = float("nan")
-    rows: int = 0
 
 
 def export_lerobot(paths: Sequence[Path], out: Path, settings: ExportSettings) -> list[Outcome]:
@@ -152,7 +96,7 @@ def _write_block(waiting: _Waiting, out: Path, settings: ExportSettings) -> None
         block = Block(staging, waiting.kind(), settings.cam if settings.images else None)
         masks, origins = MaskFile(block.path(MASKS_PATH)), dict[int, dict[str, Any]]()
         while waiting.first is not None and not block.full:
-            waiting.done(_write(block, masks, origins, waiting.first, settings, out))
+            waiting.done(add_episode(block, masks, origins, waiting.first, settings, out))
             if waiting.info is None and block.episodes == 0:
                 break
         masks.close()
@@ -165,10 +109,12 @@ def _write_block(waiting: _Waiting, out: Path, settings: ExportSettings) -> None
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """One export at a time into a data set, among the processes of this user."""
+    """One export at a time into a data set, among the processes of this user; what killed ones left is removed."""
     folder = make_folder(cache_folder() / "locks")
     name = hashlib.sha256(str(out.absolute()).encode()).hexdigest()[:16]
-    with locked(folder / f"export-{name}", f"{out}: waiting for another export into it"):
+    with locked(folder / f"export-{name}", f"{out}: waiting for another export into it") as held:
+        for left in out.absolute().parent.glob(f".{glob.escape(out.name)}.*.tmp") if held else ():
+            shutil.rmtree(left, ignore_errors=True)
         yield
 
 
@@ -195,87 +141,3 @@ def _prepared(
             fps = fps or prepared.clips[0].fps
             yield prepared
         report("export", len(outcomes), len(folders))
-
-
-def _write(
-    block: Block,
-    masks: MaskFile,
-    origins: dict[int, dict[str, Any]],
-    prepared: Prepared,
-    settings: ExportSettings,
-    out: Path,
-) -> Outcome:
-    """Add an episode's segments to the block; a failure leaves it as if the episode had not been."""
-    try:
-        made = _Rows(block, prepared, settings, out)
-        count = made.write(masks, origins)
-    except user_errors() as error:
-        return Outcome(prepared.folder, FAILED, str(error), prepared.quality.score)
-    notes = "; ".join((*prepared.quality.reasons, *prepared.quality.notes))
-    return Outcome(prepared.folder, KEPT, notes, prepared.quality.score, count)
-
-
-class _Rows:
-    """An episode on its way into a block; everything that can be wrong with it is found before it is made."""
-
-    def __init__(self, block: Block, prepared: Prepared, settings: ExportSettings, out: Path) -> None:
-        self.block, self.prepared, self.settings = block, prepared, settings
-        episode = prepared.episode
-        key = f"observation.images.{settings.cam}"
-        kept = block.info["features"].get(key)
-        own = (episode.camera.width, episode.camera.height)
-        self.size = export_size(*own, settings.size if kept is None else (kept["shape"][1], kept["shape"][0]))
-        if settings.size is None and kept is not None and self.size != export_size(*own, None):
-            raise FlowError(
-                f"{prepared.folder}: pictures of {own[0]}x{own[1]}, the data set has {self.size[0]}x{self.size[1]}; "
-                f"give --size {self.size[0]}x{self.size[1]} to resize"
-            )
-        check_features(
-            out,
-            block.info,
-            features(prepared.robot, settings.space, settings.cam, self.size if settings.images else None, block.fps),
-        )
-        self.camera = export_camera(episode.camera, self.size)
-        self.video = find_video(prepared, settings.videos) if settings.images else None
-        self.masks = self._mask_folder()
-
-    def write(self, masks: MaskFile, origins: dict[int, dict[str, Any]]) -> int:
-        """Pictures first, as they can fail; then rows, masks and origin. Returns the number of rows."""
-        prepared, block = self.prepared, self.block
-        firsts, stats = [], []
-        if self.video is not None:
-            wanted = [int(i) for clip in prepared.clips for i in clip.frame]
-            stream = pictures(self.video, len(prepared.episode), wanted, self.size)
-            video = block.video(self.size)
-            for clip in prepared.clips:
-                firsts.append(video.frames)
-                looked = PictureStats(len(clip))
-                for _ in range(len(clip)):
-                    picture = next(stream)
-                    video.write(picture)
-                    looked.add(picture)
-                stats.append(looked.result())
-        labels = [list(self._coded(clip.frame)) for clip in prepared.clips] if self.masks is not None else None
-        for i, clip in enumerate(prepared.clips):
-            rows = columns(prepared.robot, clip, self.camera, self.settings.space, self.settings.cam)
-            if self.settings.binary_gripper:
-                rows["action"] = clip.binary_actions().astype(np.float32)
-            index = block.add(rows, prepared.task, *((firsts[i], stats[i]) if stats else (0, None)))
-            if labels is not None:
-                masks.add(index, labels[i])
-            origins[index] = provenance(prepared, i, self.settings.extraction, self.camera)
-        return sum(len(clip) for clip in prepared.clips)
-
-    def _mask_folder(self):  # type: ignore[no-untyped-def]
-        folder = self.prepared.folder / "masks"
-        if not self.settings.masks or not folder.is_dir():
-            return None
-        from segmentation import MaskFolder
-
-        found = MaskFolder(folder)
-        found.check(self.prepared.episode.camera.width, self.prepared.episode.camera.height, len(self.prepared.episode))
-        return found
-
-    def _coded(self, frames: np.ndarray) -> Iterator[bytes]:
-        for frame in frames:
-            yield coded(resized(class_image(self.masks[int(frame)]), self.size, labels=True))

@@ -16,7 +16,8 @@ from flows.action_quality import QualityLimits
 from flows.datasets import Problem, open_dataset
 from flows.episode import write_episode
 from flows.errors import FlowError
-from flows.export import ExportSettings, export_lerobot
+from flows.export import export_lerobot
+from flows.export_settings import ExportSettings
 from flows.files import read_json, sha256_file, write_json
 
 SETTINGS = ExportSettings(

@@ -22,7 +22,8 @@ from flows.action_quality import QualityLimits
 from flows.actions import integrate_actions
 from flows.episode import write_episode
 from flows.errors import FlowError, UsageError
-from flows.export import DROPPED, FAILED, KEPT, KNOWN, ExportSettings, export_lerobot
+from flows.export import export_lerobot
+from flows.export_settings import DROPPED, FAILED, KEPT, KNOWN, ExportSettings
 from flows.files import sha256_file
 from flows.recording import class_image
 
@@ -257,8 +258,10 @@ def test_an_export_that_dies_leaves_the_old_data_set(episode_folder, tmp_path, m
         with pytest.raises(KeyboardInterrupt):
             export_lerobot([episode_folder("b", seconds={"fit": 2.0})], out, replace(SETTINGS, append=True))
     assert picture() == before and sorted(os.listdir(tmp_path)) == ["episodes", "set"]
+    (tmp_path / ".set.0123abcd.tmp").mkdir()  # as a kill leaves it
     (outcome,) = export_lerobot([tmp_path / "episodes" / "b"], out, replace(SETTINGS, append=True))
     assert outcome.state == KEPT and info_of(out)["total_episodes"] == 2
+    assert sorted(os.listdir(tmp_path)) == ["episodes", "set"]
 
 
 @pytest.mark.slow
