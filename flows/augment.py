@@ -78,7 +78,7 @@ class Augmentation:
     @cached_property
     def look(self) -> Survey:
         """What one look through the video tells; shared by the variants."""
-        return survey(self.source)
+        return survey(self.source, light=self.robot is not None or bool(self.textures))
 
     @cached_property
     def motion(self) -> tuple[Robot, Motion]:
@@ -161,8 +161,11 @@ def augment_episode(job: Augmentation, out: str | Path, count: int = 1) -> list[
     """Write `count` episodes into `out`; those that an earlier run finished are left.
 
     Raises:
+        UsageError: several episodes that would be alike.
         FlowError: `out` holds something else, or variants of another episode or other settings.
     """
+    if count > 1 and not job.photos and not job.textures:
+        raise UsageError(f"--count {count}: without --backgrounds or --texture all episodes would be alike")
     out = Path(out).absolute()
     if out.exists() and not out.is_dir():
         raise FlowError(f"{out}: is a file; give a folder")
@@ -191,9 +194,7 @@ def _finished(folder: Path, key: str) -> float | None:
         return None
     made = load_episode(folder).settings.get("augmentation")
     if not isinstance(made, dict) or made.get("key") != key:
-        raise FlowError(
-            f"{folder}: holds an episode that was made of other inputs or by other code; give another --out"
-        )
+        raise FlowError(f"{folder}: holds an episode made of other inputs or by other code; give another --out")
     return float(made["reached"])
 
 

@@ -19,8 +19,7 @@ from urdf.reference import end_effector_poses
 
 BRANCHES = 5  # starts tried for each half turn
 RANKED = 48  # frames looked at to choose among them
-RESTARTS = 3  # of one frame that cannot be reached from the one before
-SPEED = 4.0  # rad/s (m/s) where the description gives no limit
+RESTARTS = 1, 4  # of a frame that cannot be reached from the one before: while choosing, and at the end
 FLOOR = (0.02, -0.02)  # metres above the base's plane: an arm, a gripper lower than that speak against a branch
 RINGS = (0.1, 0.2, 0.3, 0.45, 0.6)  # metres by which a base may be moved
 BEARINGS = 8
@@ -73,7 +72,7 @@ def retarget(episode: Episode, old: Robot, new: Robot, base: np.ndarray | None =
     q, reached, jumps = np.full_like(start, np.nan), np.zeros(count, bool), 0
     if len(known):
         body = surface_points(old, episode.q[known])
-        follow = _Follower(new, tool[known], start[known], body, _limits(new, episode.time_s[known]), seed)
+        follow = _Follower(new, tool[known], start[known], body, _limits(old, episode.q[known]), seed)
         if base is None:
             shift = follow.place()
         q[known], reached[known], jumps = follow.best(shift)
@@ -90,12 +89,12 @@ def surface_points(robot: Robot, q: np.ndarray, count: int = 150) -> np.ndarray:
     return np.einsum("tpij,pj->tpi", T[..., :3, :3], mesh.vertices[chosen]) + T[..., :3, 3]
 
 
-def _limits(robot: Robot, times: np.ndarray) -> np.ndarray:
-    """(T-1,n) by how much each joint may change between frames, with room for noise; infinite across gaps."""
-    step = np.diff(times)[:, None]
-    speed = np.minimum(np.where(np.isfinite(robot.velocity), robot.velocity, SPEED), SPEED)
-    slides = robot.upper - robot.lower < 0.5  # fingers may snap
-    return np.where(slides, np.inf, np.maximum(1.5 * speed * step, 0.15))
+def _limits(robot: Robot, q: np.ndarray) -> np.ndarray:
+    """(T-1,) radians that a joint may turn between frames where the old robot moved q (T,n): more is another branch.
+
+    Told from the old robot's motion, not from time: frame rates in files are often wrong.
+    """
+    return 0.3 + 3 * np.abs(np.diff(q[:, robot.arm_joints], axis=0)).max(1)
 
 
 class _Follower:
@@ -104,7 +103,7 @@ class _Follower:
     def __init__(
         self, robot: Robot, tool: np.ndarray, start: np.ndarray, body: np.ndarray, limits: np.ndarray, seed: int
     ) -> None:
-        """For T frames: tool (T,4,4), start (T,n), body (T,P,3) points on the old robot, limits (T-1,n) of steps."""
+        """For T frames: tool (T,4,4), start (T,n), body (T,P,3) points on the old robot, limits (T-1,) of steps."""
         self.robot, self.start, self.body, self.limits, self.seed = robot, start, body, limits, seed
         half = np.diag([-1.0, -1.0, 1.0])
         axes = tool_axes(robot)
@@ -157,26 +156,28 @@ class _Follower:
                 if branch:
                     arm = self.robot.arm_joints
                     home[arm] = rng.uniform(self.robot.lower, self.robot.upper)[arm]
-                q, reached = self._track(wanted[few], home, self.start[few])
+                q, reached = self._track(wanted[few], home, self.start[few], RESTARTS[0])
                 candidates.append((self._cost(q, reached, self.body[few] - shift), len(candidates), wanted, q))
         _, _, wanted, q = min(candidates, key=lambda c: c[:2])
         held = q[np.isfinite(q).all(1)]
-        q, reached = self._track(wanted, held[0] if len(held) else self.start[0], self.start)
+        q, reached = self._track(wanted, held[0] if len(held) else self.start[0], self.start, RESTARTS[1])
         jumps = 0
         for t in range(1, count):
-            if reached[t] and reached[t - 1] and (self._step(q[t], q[t - 1]) > self.limits[t - 1]).any():
-                reached[t] = False  # the pose could be held, but not be come to
+            if reached[t] and reached[t - 1] and self._step(q[t], q[t - 1]).max() > self.limits[t - 1]:
+                reached[t] = False  # the pose can be held, but not be come to
                 jumps += 1
         return np.where(reached[:, None], q, np.nan), reached, jumps
 
-    def _track(self, targets: np.ndarray, home: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _track(
+        self, targets: np.ndarray, home: np.ndarray, start: np.ndarray, restarts: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Solutions (T,n), each near the one before; NaN rows where there is none."""
         arm_only = [i for i in range(len(home)) if i not in self.robot.gripper_joints]
         home = home.copy()
         q, reached = np.full(start.shape, np.nan), np.zeros(len(start), bool)
         for t, target in enumerate(targets):
             home[self.robot.gripper_joints] = start[t, self.robot.gripper_joints]
-            found = inverse_kinematics(self.robot, target, home, joints=arm_only, restarts=RESTARTS, seed=self.seed + t)
+            found = inverse_kinematics(self.robot, target, home, joints=arm_only, restarts=restarts, seed=self.seed + t)
             reached[t] = bool(found.success)
             if reached[t]:
                 q[t] = found.q
@@ -188,7 +189,7 @@ class _Follower:
         if len(good) == 0:
             return (float(len(q)), np.inf)
         step = self._step(good[1:], good[:-1])
-        jumps = int((step > 0.8).any(1).sum())
+        jumps = int((step > 0.8).any(1).sum())  # a few frames of the clip lie further apart
         apart = [cKDTree(new).query(old)[0].mean() for new, old in zip(surface_points(self.robot, good), body[reached])]
         # metres from the old robot's surface: an arm that lies where the old one lay hides what was guessed behind it
         return (
@@ -197,9 +198,12 @@ class _Follower:
         )
 
     def _step(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """(...,n) radians or metres between configurations; nothing for grippers, which may snap."""
         change = np.abs(a - b)
         turned = np.abs((a - b + np.pi) % (2 * np.pi) - np.pi)
-        return np.where(self.robot.continuous, turned, change)
+        change = np.where(self.robot.continuous, turned, change)
+        change[..., self.robot.gripper_joints] = 0
+        return change
 
     def _below(self, q: np.ndarray) -> int:
         """Frames in which something that moves is as low as the base's plane."""

@@ -119,13 +119,13 @@ class Survey:
     backdrop: np.ndarray
 
 
-def survey(source: Source) -> Survey:
-    """Look through the video once: background plate, light, noise and blur."""
+def survey(source: Source, light: bool = True) -> Survey:
+    """Look through the video once: background plate and, where something will be drawn, light, noise and blur."""
     episode, camera = source.episode, source.episode.camera
     count = len(episode)
     room = int(PLATE_BYTES / (camera.width * camera.height * 4))
     wanted = np.unique(np.linspace(0, count - 1, min(count, PLATE_FRAMES, max(room, 3))).round().astype(int))
-    good = np.flatnonzero(episode.valid & np.isfinite(episode.q).all(1))
+    good = np.flatnonzero(episode.valid & np.isfinite(episode.q).all(1) & light)
     lit = good[np.linspace(0, len(good) - 1, min(len(good), LIGHT_FRAMES)).round().astype(int)] if len(good) else good
     pictures, hidden, samples = [], [], []
     for t, image in enumerate(source.frames()):
