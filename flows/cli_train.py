@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flows import cli_train_segmenter
 from flows.options import QuietOpt
 
 train = typer.Typer(help="Training data and trainings of the segmenters.", no_args_is_help=True)
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
     train.command(epilog="Example: urdfit train data --robot panda=2 --robot ur5e --out data --count 2000 --clips 60")(
         data
     )
+    cli_train_segmenter.register(train)
     app.add_typer(train, name="train")
 
 

@@ -31,8 +31,13 @@ AVERAGE_WARMUP = 20  # steps over which the average grows as long as it will be
 class Task(Protocol):
     """What is trained. A task moves its batches to the network's device and sets the network's mode itself."""
 
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
+    @property
+    def network(self) -> nn.Module:
+        """Learns."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Has the network's parameters and the full learning rates."""
 
     def batch(self, step: int) -> Any:
         """Batch number `step` (counted in batches, so `accumulate` of them make an update), the same at every call.

@@ -21,7 +21,6 @@ from segmentation.robotseg.build import skeleton
 from segmentation.robotseg.pictures import DEVIATION, MEAN
 from segmentation.robotseg.predictor import RobotSegPredictor
 from segmentation.robotseg.recognise import check, nearest, shapes
-from segmentation.training.checkpoint import save_whole
 from segmentation.training.let_batches import Batch, Batches, BatchSettings
 from segmentation.training.let_losses import LetWeights
 from segmentation.training.let_objective import Truth, objective
@@ -170,11 +169,6 @@ def make_network(size: int, drop_path: float, start: str | Path | Mapping | None
     for block, rate in zip(blocks, np.linspace(0, drop_path, len(blocks))):
         block.drop_path = DropPath(float(rate)) if rate > 0 else torch.nn.Identity()
     return network
-
-
-def save_robotseg(network: torch.nn.Module, path: Path) -> None:
-    """Weights as the authors release them, for `urdfit weights add` and `build_robotseg`; whole or not at all."""
-    save_whole({"model": {key: value.float().cpu() for key, value in network.state_dict().items()}}, path)
 
 
 def _overlap(tracked: Sequence[Tracked], truths: Sequence[Truth]) -> dict[str, float]:

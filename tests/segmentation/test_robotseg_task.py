@@ -15,13 +15,14 @@ from segmentation.robotseg.build import build_robotseg, skeleton
 from segmentation.robotseg.pictures import picture
 from segmentation.robotseg.recognise import recognise
 from segmentation.training import let_losses
+from segmentation.training.export import save_weights
 from segmentation.training.let_batches import Batch, BatchSettings
 from segmentation.training.let_losses import LetWeights
 from segmentation.training.let_objective import Truth, objective
 from segmentation.training.let_optimizer import OptimizerSettings, cosine, layer_factor, make_optimizer
 from segmentation.training.let_tracker import Tracked, Tracker
 from segmentation.training.loop import LoopSettings, fit
-from segmentation.training.robotseg_task import RobotSegSettings, RobotSegTask, make_network, save_robotseg
+from segmentation.training.robotseg_task import RobotSegSettings, RobotSegTask, make_network
 from segmentation.weights_store import read_weights
 
 SIZE = 128
@@ -181,7 +182,7 @@ def test_training_may_start_from_sam2(weights):
 
 
 def test_weights_come_out_as_they_are_released(weights, made, tmp_path):
-    save_robotseg(made.network, tmp_path / "weights.pt")
+    save_weights(made.network, tmp_path / "weights.pt")
     state = read_weights(tmp_path / "weights.pt")
     assert recognise(state) == "robotseg" and all(torch.equal(state[k], v) for k, v in weights.items())
 

@@ -1,0 +1,138 @@
+"""`urdfit train segmenter`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.options import QuietOpt
+
+Folders = list[Path] | None
+
+
+def register(train: typer.Typer) -> None:
+    """Add the command to the group."""
+    train.command(epilog="Example: urdfit train segmenter --data shards --photos photos --out run --steps 20000")(
+        segmenter
+    )
+
+
+def segmenter(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; an interrupted one goes on there.")
+    ],
+    data: Annotated[
+        Folders,
+        typer.Option(
+            metavar="DIR",
+            help="Shards of `train data`; for robotseg also VRS, RoboEngine (train/), or episodes. Repeatable.",
+        ),
+    ] = None,
+    network: Annotated[
+        str, typer.Option("--network", metavar="NET", help="compact (the default weights' network) or robotseg.")
+    ] = "compact",
+    start_from: Annotated[
+        str | None,
+        typer.Option(metavar="W", help="Weights to begin with: as --weights elsewhere; robotseg takes SAM 2.1 tiny."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Updates. Default: compact 10000, robotseg 25 rounds of the data."),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Pictures a batch. Default: compact 8, robotseg 10; clips 1.")
+    ] = None,
+    accumulate: Annotated[int, typer.Option(min=1, metavar="N", help="Batches an update.")] = 1,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Pixels trained on. Default: compact 352x256, robotseg 1024 (a square)."),
+    ] = None,
+    photos: Annotated[
+        Folders, typer.Option(metavar="DIR", help="compact: pictures without robots, put behind them. Repeatable.")
+    ] = None,
+    names: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="VRS, RoboEngine: a text file of videos, one a line.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same run.")] = 0,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Needs no data: learn 8 rendered pictures (2 minutes), fail if it does not.")
+    ] = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Train the default network on labelled pictures, or RobotSeg from first-frame labels (LET).
+
+    May be killed at any moment: the same command goes on from the last checkpoint (every 3 minutes) with the same
+    numbers. RUN gets checkpoint.pt, curves for TensorBoard, and at the end weights.pt for `urdfit weights add`.
+    """
+    from flows.errors import UsageError
+    from flows.smoke import smoke_test
+    from flows.training import NETWORKS, TrainingJob, train_segmenter
+
+    if network not in NETWORKS:
+        raise UsageError(f"--network {network}: expected {' or '.join(NETWORKS)}")
+    if smoke and data:
+        raise UsageError("--smoke makes its own data: leave --data out")
+    if not smoke and not data:
+        raise UsageError("--data DIR is missing; make data with `urdfit train data`, or try --smoke")
+    width, height = _size(size, network)
+    _check_device(device)
+
+    def log(line: str) -> None:
+        if not quiet:
+            typer.echo(line)
+
+    if smoke:
+        trained = smoke_test(network, out, log)
+    else:
+        job = TrainingJob(
+            network, tuple(data or ()), names, tuple(photos or ()), start_from, steps, batch, accumulate, width, height,
+            device, seed,
+        )  # fmt: skip
+        trained = train_segmenter(job, out, log)
+    if trained.overlap is not None:
+        log(f"learnt: J {trained.overlap:.3f} on eight rendered pictures")
+    if trained.losses is not None:
+        log(f"loss: {trained.losses[0]:.2f} before, {trained.losses[1]:.2f} after")
+    log(f"weights: {trained.weights}")
+
+
+def _size(text: str | None, network: str) -> tuple[int | None, int | None]:
+    """Width and height, or None for the usual ones.
+
+    Raises:
+        UsageError: no size, or one that the network cannot take.
+    """
+    from flows.errors import UsageError
+
+    if text is None:
+        return None, None
+    first, _, second = text.partition("x")
+    if not (first.isdigit() and (second or first).isdigit()):
+        raise UsageError(f"--size {text}: expected WxH, such as 352x256")
+    width, height = int(first), int(second or first)
+    multiple = 128 if network == "robotseg" else 32
+    if width % multiple or height % multiple or not multiple <= width <= 4096 or not multiple <= height <= 4096:
+        raise UsageError(f"--size {text}: expected multiples of {multiple} up to 4096")
+    if network == "robotseg" and width != height:
+        raise UsageError(f"--size {text}: robotseg sees squares, such as 1024x1024")
+    return width, height
+
+
+def _check_device(device: str) -> None:
+    """Is it there?
+
+    Raises:
+        UsageError: another word, or a GPU that torch does not see.
+    """
+    from flows.errors import UsageError
+
+    if device not in ("cpu", "cuda"):
+        raise UsageError(f"--device {device}: expected cpu or cuda")
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageError("--device cuda: torch sees no GPU here; use cpu")

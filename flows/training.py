@@ -1,0 +1,175 @@
+"""Training a segmenter on whatever data there are; the folder of a run, and what it leaves there.
+
+RUN/training.json   what was asked for      RUN/checkpoint.pt   where it stands
+RUN/tensorboard/    curves and pictures     RUN/weights.pt      at the end, for `urdfit weights add`
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flows.errors import FlowError
+from flows.files import make_folder, write_json
+
+NETWORKS = ("compact", "robotseg")
+STEPS = 10_000  # of the compact network
+ROUNDS = 25  # through all data, for RobotSeg
+WEIGHTS, ABOUT = "weights.pt", "training.json"
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What `urdfit train segmenter` was asked for.
+
+    Attributes:
+        network: compact or robotseg.
+        data: folders, see `segmentation.training.readers.open_sources`. names: list of videos of VRS or RoboEngine.
+        photos: pictures without robots that the compact network's robots are put in front of.
+        start_from: weights to begin with. steps: None = the network's usual number.
+        batch, width, height: None = the network's usual. accumulate: batches per update of the weights.
+    """
+
+    network: str
+    data: tuple[Path, ...]
+    names: Path | None = None
+    photos: tuple[Path, ...] = ()
+    start_from: str | None = None
+    steps: int | None = None
+    batch: int | None = None
+    accumulate: int = 1
+    width: int | None = None
+    height: int | None = None
+    device: str = "cpu"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The file of weights, and what the smoke test found: overlap, or the loss of the first and the last steps."""
+
+    weights: Path
+    overlap: float | None = None
+    losses: tuple[float, float] | None = None
+
+
+def train_segmenter(job: TrainingJob, out: Path, log: Log) -> Trained:
+    """Train until the end, from where a run in `out` stands.
+
+    Raises:
+        FlowError: another run uses `out`. TrainingError, WeightsError, VideoError, MaskError: unusable data, weights,
+        or an `out` of other settings.
+    """
+    from segmentation.training.export import save_weights
+    from segmentation.training.loop import fit
+
+    with sole_user(out):
+        task, loop, identity = (_compact if job.network == "compact" else _robotseg)(job, log)
+        write_json(out / ABOUT, {"job": asdict(job), "loop": asdict(loop), "settings": identity})
+        network = fit(task, out, loop, log, identity)
+        save_weights(network, out / WEIGHTS, half=job.network == "compact")
+    return Trained(out / WEIGHTS)
+
+
+def _compact(job: TrainingJob, log: Log) -> tuple[Any, Any, dict[str, Any]]:
+    from segmentation.errors import TrainingError
+    from segmentation.network import RobotNet
+    from segmentation.robotseg.recognise import check, shapes
+    from segmentation.training.assets import load_photos
+    from segmentation.training.compact_task import CompactSettings, CompactTask
+    from segmentation.training.loop import LoopSettings
+    from segmentation.training.shards import ShardSet
+
+    for folder in job.data:
+        if folder.is_dir() and not any(folder.rglob("*.tar")):
+            raise TrainingError(
+                f"{folder}: no shards (*.tar); the compact network learns from those that `urdfit train data`, "
+                "`label` or `refine` write"
+            )
+    sets = [ShardSet(folder) for folder in job.data]
+    photos: Any = load_photos(job.photos)
+    log(f"data: {sum(map(len, sets))} labelled pictures, {len(photos)} photos")
+    usual = CompactSettings(seed=job.seed)
+    settings = replace(
+        usual, width=job.width or usual.width, height=job.height or usual.height, batch=job.batch or usual.batch
+    )
+    network = None
+    if job.start_from is not None:
+        network = RobotNet()
+        state = _weights(job.start_from)
+        check(state, "default", shapes(network.state_dict()))
+        network.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
+        network = network.to(job.device)
+    task = CompactTask(sets, photos, settings, network)
+    loop = LoopSettings(job.steps or STEPS, accumulate=job.accumulate, seed=job.seed)
+    return task, loop, asdict(settings) | _data(job, {str(f): len(s) for f, s in zip(job.data, sets)})
+
+
+def _robotseg(job: TrainingJob, log: Log) -> tuple[Any, Any, dict[str, Any]]:
+    from segmentation.training.readers import open_sources
+
+    sources = [source for folder in job.data for source in open_sources(folder, job.names, log)]
+    for source in sources:
+        log(f"data: {len(source)} {'pictures' if source.pictures else 'clips'} of parts in {source.name}")
+    return robotseg_run(job, sources, log)
+
+
+def robotseg_run(job: TrainingJob, sources: Sequence[Any], log: Log) -> tuple[Any, Any, dict[str, Any]]:
+    """Task, loop settings and identity of a training of RobotSeg on these sources."""
+    import segmentation.robotseg
+    from segmentation.errors import WeightsError
+    from segmentation.training.let_batches import BatchSettings
+    from segmentation.training.loop import LoopSettings
+
+    try:
+        _ = segmentation.robotseg.build_robotseg  # says what to install where sam2 is missing
+    except ImportError as error:
+        raise WeightsError(str(error)) from None
+    from segmentation.training.robotseg_task import RobotSegSettings, RobotSegTask
+
+    usual = BatchSettings()
+    batches = replace(usual, size=job.width or usual.size, pictures=job.batch or usual.pictures)
+    settings = RobotSegSettings(batches, seed=job.seed)
+    if job.start_from is None:
+        log("starts from random numbers: --start-from sam2.1_hiera_tiny.pt or robotseg.pt learns far faster")
+    start = None if job.start_from is None else _weights(job.start_from)
+    task = RobotSegTask(sources, settings, start=start, device=job.device)
+    steps = job.steps or max(1, ROUNDS * task.batches.order.batches // job.accumulate)
+    loop = LoopSettings(
+        steps, accumulate=job.accumulate, clip=0.1, average=None, log_every=min(50, max(1, steps // 4)), seed=job.seed
+    )
+    return task, loop, settings.identity() | _data(job, {s.name: len(s) for s in sources})
+
+
+def _data(job: TrainingJob, counts: dict[str, int]) -> dict[str, Any]:
+    """What identifies the data and the start of a run."""
+    counted = "; ".join(f"{Path(name).name}: {count}" for name, count in counts.items())
+    return {"data": counted, "start_from": job.start_from and Path(job.start_from).name}
+
+
+def _weights(name: str) -> dict[str, Any]:
+    """The state dict of a file, or of a name of `urdfit weights list`."""
+    from segmentation.weights_store import find, read_weights
+
+    return read_weights(find(name))
+
+
+@contextmanager
+def sole_user(out: Path) -> Iterator[None]:
+    """Make the folder, and hold it against other trainings until the end, however that comes.
+
+    Raises:
+        FlowError: another one holds it.
+    """
+    make_folder(out)
+    with open(out / ".lock", "w", encoding="ascii") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise FlowError(f"{out}: another training is at work there; wait, or give another folder") from None
+        yield
