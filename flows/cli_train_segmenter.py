@@ -55,6 +55,12 @@ def segmenter(
     names: Annotated[
         Path | None, typer.Option(metavar="FILE", help="VRS, RoboEngine: a text file of videos, one a line.")
     ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="robotseg: a DINOv3 in transformers' format, for rough masks of later frames."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same run.")] = 0,
     smoke: Annotated[
@@ -89,7 +95,7 @@ def segmenter(
     else:
         job = TrainingJob(
             network, tuple(data or ()), names, tuple(photos or ()), start_from, steps, batch, accumulate, width, height,
-            device, seed,
+            features, device, seed,
         )  # fmt: skip
         trained = train_segmenter(job, out, log)
     if trained.overlap is not None:

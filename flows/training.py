@@ -33,6 +33,7 @@ class TrainingJob:
         photos: pictures without robots that the compact network's robots are put in front of.
         start_from: weights to begin with. steps: None = the network's usual number.
         batch, width, height: None = the network's usual. accumulate: batches per update of the weights.
+        features: folder of a vision transformer for RobotSeg's patch loss; None = its own encoder.
     """
 
     network: str
@@ -45,6 +46,7 @@ class TrainingJob:
     accumulate: int = 1
     width: int | None = None
     height: int | None = None
+    features: Path | None = None
     device: str = "cpu"
     seed: int = 0
 
@@ -123,6 +125,7 @@ def robotseg_run(job: TrainingJob, sources: Sequence[Any], log: Log) -> tuple[An
     """Task, loop settings and identity of a training of RobotSeg on these sources."""
     import segmentation.robotseg
     from segmentation.errors import WeightsError
+    from segmentation.training.foundation import load_features
     from segmentation.training.let_batches import BatchSettings
     from segmentation.training.loop import LoopSettings
 
@@ -138,7 +141,8 @@ def robotseg_run(job: TrainingJob, sources: Sequence[Any], log: Log) -> tuple[An
     if job.start_from is None:
         log("starts from random numbers: --start-from sam2.1_hiera_tiny.pt or robotseg.pt learns far faster")
     start = None if job.start_from is None else _weights(job.start_from)
-    task = RobotSegTask(sources, settings, start=start, device=job.device)
+    features = None if job.features is None else load_features(job.features, job.device)
+    task = RobotSegTask(sources, settings, start=start, features=features, device=job.device)
     steps = job.steps or max(1, ROUNDS * task.batches.order.batches // job.accumulate)
     loop = LoopSettings(
         steps, accumulate=job.accumulate, clip=0.1, average=None, log_every=min(50, max(1, steps // 4)), seed=job.seed
@@ -149,7 +153,8 @@ def robotseg_run(job: TrainingJob, sources: Sequence[Any], log: Log) -> tuple[An
 def _data(job: TrainingJob, counts: dict[str, int]) -> dict[str, Any]:
     """What identifies the data and the start of a run."""
     counted = "; ".join(f"{Path(name).name}: {count}" for name, count in counts.items())
-    return {"data": counted, "start_from": job.start_from and Path(job.start_from).name}
+    names = {"start_from": job.start_from, "features": job.features}
+    return {"data": counted} | {key: value and Path(value).name for key, value in names.items()}
 
 
 def _weights(name: str) -> dict[str, Any]:

