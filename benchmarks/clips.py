@@ -1,116 +1,173 @@
-"""Synthetic clips with truth, for the benchmarks of the fit: any robot, any camera, masks with contour errors.
+"""Score a segmenter on labelled shards: J and F of each part, and whether masks flicker.
 
-A camera stands at a random side of the robot and sees all of it; all joints move smoothly. Masks are renderings of the
-display mesh; their errors are those of segmenters: the contour wanders by a smooth random field, and lies a little
-outside the robot.
+    python -m benchmarks.clips SHARDS... [--weights default|PATH] [--no-memory] [--pictures DIR]
+
+SHARDS: folders as `urdfit train data` or `python -m benchmarks.heldout make` write them. A part counts in a frame
+where it is to be seen: at least 1 in 1,000 pixels.
+
+Stability is the mean IoU of the robot's mask with that of the frame before, carried along by the true motion: each
+pixel that shows the robot moves with its link, every other one stands still in the world. Pixels that were hidden or
+outside the picture in the frame before do not count. The truth's own stability is printed beside it: held objects
+move otherwise, and masks of whole pixels cannot reach 1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import argparse
+import time
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-from pose import Camera
-from pose.kernel import Model, make_model, see
-from pose.start import look, place
-from urdf import Robot
+from pose.camera import Camera
+from pose.raster import inverse_depth, rasterize
+from segmentation import boundary_f, jaccard, load_segmenter
+from segmentation.compact import NetworkSegmenter
+from segmentation.training.shards import Sample, ShardSet, decode, decode_depth
+from urdf import Robot, load_robot
 
-WIDTH, HEIGHT = 640, 480
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A camera with T_cam_base, joints (T,n), times (T,), and T dicts of masks (H,W) uint8 for robot and gripper."""
-
-    camera: Camera
-    q: np.ndarray
-    times: np.ndarray
-    masks: list[dict[str, np.ndarray]]
+SEEN = 1e-3  # share of the picture from which on a part counts
+PARTS = ("robot", "arm", "gripper")
 
 
-@dataclass(frozen=True)
-class Noise:
-    """Contour errors in pixels: standard deviation, correlation length, and a constant offset outward."""
-
-    sigma: float = 1.0
-    correlation: float = 15.0
-    offset: float = 0.5
+def true_mask(part: np.ndarray, name: str) -> np.ndarray:
+    """The mask of `robot`, `arm` or `gripper` in a part image; ignored pixels are none of them."""
+    return (part == 1) | (part == 2) if name == "robot" else part == PARTS.index(name)
 
 
-def make_clip(robot: Robot, seed: int, noise: Noise | None, frames: int = 20, fps: float = 10.0) -> Clip:
-    """A clip of a robot; the same seed gives the same motion and camera whatever the noise."""
-    rng = np.random.default_rng(seed)
-    model = make_model(robot, robot.display_mesh)
-    q = motion(robot, rng, frames)
-    camera = viewpoint(robot, q, rng)
-    blur = np.random.default_rng([seed, 1])
-    masks = [draw(model, row, camera, noise, blur, gripper=bool(len(robot.gripper_joints))) for row in q]
-    return Clip(camera, q, np.arange(frames) / fps, masks)
+def source_pixels(before: Sample, now: Sample) -> np.ndarray | None:
+    """Where each pixel of `now` was in `before`: (H,W,2) int x, y; -1 where hidden. None without depth."""
+    depth, depth_before = decode_depth(now), decode_depth(before)
+    if depth is None or depth_before is None or not now.meta.get("robot"):
+        return None
+    camera, camera_before = _camera(now), _camera(before)
+    height, width = depth.shape
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    K = camera.K
+    points = np.stack([(x - K[0, 2]) / K[0, 0] * depth, (y - K[1, 2]) / K[1, 1] * depth, depth], -1).reshape(-1, 3)
+    T = np.linalg.inv(camera.T_cam_base)
+    points = points @ T[:3, :3].T + T[:3, 3]
+    robot = _robot(now.meta["robot"])
+    poses, poses_before = (robot.link_poses(np.array(s.meta["q"])) for s in (now, before))
+    link = _links(robot, poses, camera)
+    link[~true_mask(decode(now)[1], "robot")] = -1
+    link = link.ravel()
+    for k in np.unique(link[link >= 0]):
+        mine, moved = link == k, poses_before[k] @ np.linalg.inv(poses[k])
+        points[mine] = points[mine] @ moved[:3, :3].T + moved[:3, 3]
+    cam = points @ camera_before.T_cam_base[:3, :3].T + camera_before.T_cam_base[:3, 3]
+    ahead = (depth.ravel() > 0) & (cam[:, 2] > 0.02)
+    uv = np.rint(camera_before.project(np.where(ahead[:, None], cam, [0, 0, 1.0]))).astype(int)
+    inside = ahead & (uv >= 0).all(1) & (uv[:, 0] < width) & (uv[:, 1] < height)
+    there = np.where(inside, depth_before[uv[:, 1] * inside, uv[:, 0] * inside], 0)
+    seen = inside & (np.abs(there - cam[:, 2]) < 0.01 + 0.01 * cam[:, 2])
+    return np.where(seen[:, None], uv, -1).reshape(height, width, 2)
 
 
-def motion(robot: Robot, rng: np.random.Generator, frames: int) -> np.ndarray:
-    """(T,n) smooth joints around a typical configuration that stays above the floor."""
-    unit = np.minimum(1.0, (robot.upper - robot.lower) / 3)
-    phase = np.linspace(0, 1, frames)[:, None]
-    joints = len(robot.rest)
-    for _ in range(200):
-        middle = robot.rest + unit * rng.normal(0, 0.35, joints)
-        swing = 0.35 * unit * np.sin(2 * np.pi * (phase * rng.uniform(0.3, 1, joints) + rng.uniform(0, 1, joints)))
-        q = middle + swing
-        hand = robot.gripper_joints
-        low, high = robot.lower[hand], robot.upper[hand]
-        share = 0.5 + 0.5 * np.sin(2 * np.pi * (phase * rng.uniform(0.5, 1.2) + rng.uniform(0, 1)))
-        q[:, hand] = low + (high - low) * share
-        q = robot.clip(q)
-        if robot.link_poses(q)[:, :, 2, 3].min() > -0.03:
-            break
-    return q
+def stability(mask: np.ndarray, before: np.ndarray, source: np.ndarray) -> float:
+    """IoU of a mask with that of the frame before, carried along; see `source_pixels`."""
+    known = source[..., 0] >= 0
+    carried = before[source[..., 1], source[..., 0]]
+    return jaccard(mask & known, carried & known)
 
 
-def viewpoint(robot: Robot, q: np.ndarray, rng: np.random.Generator) -> Camera:
-    """A camera from which all frames lie inside the picture, filling 55 to 85 % of it."""
-    focal = rng.uniform(420, 800)
-    camera = Camera.from_focal(WIDTH, HEIGHT, focal)
-    turn = look(rng.uniform(-np.pi, np.pi, 1), rng.uniform(0.05, 0.75, 1), rng.normal(0, 0.04, 1))
-    model = make_model(robot)
-    share = rng.uniform(0.55, 0.85)
-    for _ in range(40):  # smaller until every frame fits
-        w, h = share * WIDTH / 2, share * HEIGHT / 2
-        sides = np.array([WIDTH / 2 - w, HEIGHT / 2 - h, WIDTH / 2 + w, HEIGHT / 2 + h])
-        Ks, cut = np.array(camera.K, float)[None], np.zeros(4, bool)
-        T = place(model, q[len(q) // 2][None], np.ascontiguousarray(turn), Ks, sides, cut, np.ones(1))[0]
-        if all(_inside(model, row, T, camera) for row in q):
-            break
-        share *= 0.95
-    return Camera(WIDTH, HEIGHT, camera.K, T)
+@cache
+def _robot(name: str) -> Robot:
+    return load_robot(name, mesh_faces=20_000)
 
 
-def _inside(model: Model, q: np.ndarray, T: np.ndarray, camera: Camera) -> bool:
-    seen = see(model, q, T, camera.K, HEIGHT, WIDTH, 1)[0] >= 0
-    return bool(seen.any() and not (seen[0].any() or seen[-1].any() or seen[:, 0].any() or seen[:, -1].any()))
+def _camera(sample: Sample) -> Camera:
+    c = sample.meta["camera"]
+    return Camera(c["width"], c["height"], np.array(c["K"]), np.array(c["T_cam_base"]))
 
 
-def draw(
-    model: Model, q: np.ndarray, camera: Camera, noise: Noise | None, rng: np.random.Generator, gripper: bool = True
-) -> dict[str, np.ndarray]:
-    """Masks of one frame, 0 and 255."""
-    face_id = see(model, q, camera.T_cam_base, camera.K, camera.height, camera.width, 1)[0]
-    robot = face_id >= 0
-    hand = robot & (model.face_part[np.maximum(face_id, 0)] == 1)
-    planes = {"robot": robot, "gripper": hand} if gripper else {"robot": robot}
-    return {name: _spoiled(plane, noise, rng) for name, plane in planes.items()}
+def _links(robot: Robot, poses: np.ndarray, camera: Camera) -> np.ndarray:
+    """(H,W) index of the link that each pixel would show without occluders, -1 for none."""
+    mesh = robot.mesh
+    points = np.einsum("vij,vj->vi", poses[mesh.vertex_link, :3, :3], mesh.vertices) + poses[mesh.vertex_link, :3, 3]
+    points = points @ camera.T_cam_base[:3, :3].T + camera.T_cam_base[:3, 3]
+    inv_z = inverse_depth(points[:, 2])
+    uv = camera.project(np.column_stack([points[:, :2], np.where(inv_z > 0, points[:, 2], 1)])).astype(np.float32)
+    face, _ = rasterize(uv, inv_z, mesh.faces, camera.height, camera.width)
+    return np.where(face >= 0, mesh.face_link[face], -1)
 
 
-def _spoiled(mask: np.ndarray, noise: Noise | None, rng: np.random.Generator) -> np.ndarray:
-    if noise is None or not mask.any():
-        return mask.astype(np.uint8) * 255
-    # white noise blurred by s is correlated like a Gaussian of s * sqrt(2): down to 1/e at 2 s
-    field = cv2.GaussianBlur(rng.normal(size=mask.shape).astype(np.float32), (0, 0), noise.correlation / 2)
-    field *= noise.sigma / field.std()
-    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
-    outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    # both distances count to the next pixel's centre, half a pixel beyond the contour
-    signed = np.where(mask, inside - 0.5, 0.5 - outside)
-    return (signed + field + noise.offset > 0).astype(np.uint8) * 255
+class Forgetful(NetworkSegmenter):
+    """The default segmenter without its memory, for comparison."""
+
+    def _look(self, frame, memory=None):  # type: ignore[no-untyped-def]
+        if memory is not None:
+            memory = type(memory)(memory.area, memory.soft, -memory.thumb)  # like no scene
+        return super()._look(frame, memory)
+
+
+def _scores(samples: Iterable[Sample], segmenter: NetworkSegmenter, pictures: Path | None) -> Iterator[dict]:
+    """A dict of scores for every frame of a clip."""
+    samples = list(samples)
+    before = None
+    for sample, masks in zip(samples, segmenter.segment(decode(s)[0] for s in samples)):
+        rgb, part = decode(sample)
+        ignored = part == 255
+        row = {}
+        for name in PARTS:
+            truth, mask = true_mask(part, name), (masks[name] >= 0.5) & ~ignored
+            if truth.mean() > SEEN:
+                row[f"J {name}"], row[f"F {name}"] = jaccard(mask, truth), boundary_f(mask, truth)
+        robot = masks["robot"] >= 0.5
+        source = None if before is None else source_pixels(before[0], sample)
+        if before is not None and source is not None and true_mask(part, "robot").mean() > SEEN:
+            row["stable"] = stability(robot, before[1], source)
+            row["stable truth"] = stability(true_mask(part, "robot"), true_mask(decode(before[0])[1], "robot"), source)
+        before = sample, robot
+        if pictures is not None:
+            cv2.imwrite(str(pictures / f"{sample.clip}_{sample.frame:05d}.png"), _painted(rgb, masks, part))
+        yield row
+
+
+def _painted(rgb: np.ndarray, masks: dict[str, np.ndarray], part: np.ndarray) -> np.ndarray:
+    """BGR: arm red, gripper blue, true outlines green and yellow."""
+    out = rgb[..., ::-1].copy()
+    out[masks["arm"] >= 0.5] = out[masks["arm"] >= 0.5] // 2 + np.array([0, 0, 127], np.uint8)
+    out[masks["gripper"] >= 0.5] = out[masks["gripper"] >= 0.5] // 2 + np.array([127, 0, 0], np.uint8)
+    for name, color in (("arm", (0, 255, 0)), ("gripper", (0, 255, 255))):
+        lines, _ = cv2.findContours(true_mask(part, name).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(out, lines, -1, color, 1)
+    return out
+
+
+def main() -> None:
+    """Print a line a folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shards", type=Path, nargs="+")
+    parser.add_argument("--weights", default="default")
+    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--per-robot", action="store_true")
+    parser.add_argument("--pictures", type=Path)
+    options = parser.parse_args()
+    segmenter = load_segmenter(options.weights)
+    if options.no_memory:
+        assert isinstance(segmenter, NetworkSegmenter)
+        segmenter.__class__ = Forgetful
+    if options.pictures:
+        options.pictures.mkdir(parents=True, exist_ok=True)
+    for folder in options.shards:
+        shards, rows, start = ShardSet(folder), [], time.perf_counter()
+        for clip in shards.clips:
+            robot = str(shards[clip[0]].meta.get("robot"))
+            rows += [(robot, row) for row in _scores((shards[i] for i in clip), segmenter, options.pictures)]
+        seconds = (time.perf_counter() - start) / max(len(rows), 1)
+        groups = {f"{folder.name}": [row for _, row in rows]}
+        if options.per_robot:
+            groups |= {f"  {r}": [row for name, row in rows if name == r] for r in sorted({r for r, _ in rows})}
+        for name, group in groups.items():
+            keys = dict.fromkeys(k for row in group for k in row)
+            means = "  ".join(f"{k} {np.mean([row[k] for row in group if k in row]):.3f}" for k in keys)
+            print(f"{name}: {len(group)} frames  {means}")
+        print(f"  {seconds:.3f} s a frame, scoring included")
+
+
+if __name__ == "__main__":
+    main()

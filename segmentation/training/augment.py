@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -15,7 +16,7 @@ Picture = tuple[
 
 
 def augment(
-    rng: np.random.Generator, sample: Picture, photos: list[np.ndarray], other: Picture | None,
+    rng: np.random.Generator, sample: Picture, photos: Sequence[np.ndarray], other: Picture | None,
     width: int, height: int, before: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:  # fmt: skip
     """rgb (height,width,3), part (height,width) and the frame before's part, cut alike, from a sample.

@@ -49,7 +49,7 @@ class CompactTask:
     """
 
     def __init__(
-        self, shards: ShardSet | Sequence[ShardSet], photos: list[np.ndarray], settings: CompactSettings,
+        self, shards: ShardSet | Sequence[ShardSet], photos: Sequence[np.ndarray], settings: CompactSettings,
         network: RobotNet | None = None, shares: Sequence[float] = (),
     ) -> None:  # fmt: skip
         self.sets = [shards] if isinstance(shards, ShardSet) else list(shards)
