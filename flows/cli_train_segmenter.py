@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.options import QuietOpt
+from flows.options import QuietOpt, check_device
 
 Folders = list[Path] | None
 
@@ -27,7 +27,7 @@ def segmenter(
         Folders,
         typer.Option(
             metavar="DIR",
-            help="Shards of `train data`; for robotseg also VRS, RoboEngine (train/), or episodes. Repeatable.",
+            help="Shards of `train data`, VRS (train/), episodes, or for robotseg also RoboEngine. Repeatable.",
         ),
     ] = None,
     network: Annotated[
@@ -84,7 +84,7 @@ def segmenter(
     if not smoke and not data:
         raise UsageError("--data DIR is missing; make data with `urdfit train data`, or try --smoke")
     width, height = _size(size, network)
-    _check_device(device)
+    check_device(device)
 
     def log(line: str) -> None:
         if not quiet:
@@ -125,20 +125,3 @@ def _size(text: str | None, network: str) -> tuple[int | None, int | None]:
     if network == "robotseg" and width != height:
         raise UsageError(f"--size {text}: robotseg sees squares, such as 1024x1024")
     return width, height
-
-
-def _check_device(device: str) -> None:
-    """Is it there?
-
-    Raises:
-        UsageError: another word, or a GPU that torch does not see.
-    """
-    from flows.errors import UsageError
-
-    if device not in ("cpu", "cuda"):
-        raise UsageError(f"--device {device}: expected cpu or cuda")
-    if device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UsageError("--device cuda: torch sees no GPU here; use cpu")

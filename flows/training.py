@@ -71,29 +71,21 @@ def train_segmenter(job: TrainingJob, out: Path, log: Log) -> Trained:
     from segmentation.training.loop import fit
 
     with sole_user(out):
-        task, loop, identity = (_compact if job.network == "compact" else _robotseg)(job, log)
+        task, loop, identity = (_compact if job.network == "compact" else _robotseg)(job, out, log)
         write_json(out / ABOUT, {"job": asdict(job), "loop": asdict(loop), "settings": identity})
         network = fit(task, out, loop, log, identity)
         save_weights(network, out / WEIGHTS, half=job.network == "compact")
     return Trained(out / WEIGHTS)
 
 
-def _compact(job: TrainingJob, log: Log) -> tuple[Any, Any, dict[str, Any]]:
-    from segmentation.errors import TrainingError
+def _compact(job: TrainingJob, out: Path, log: Log) -> tuple[Any, Any, dict[str, Any]]:
     from segmentation.network import RobotNet
     from segmentation.robotseg.recognise import check, shapes
     from segmentation.training.assets import load_photos
     from segmentation.training.compact_task import CompactSettings, CompactTask
     from segmentation.training.loop import LoopSettings
-    from segmentation.training.shards import ShardSet
 
-    for folder in job.data:
-        if folder.is_dir() and not any(folder.rglob("*.tar")):
-            raise TrainingError(
-                f"{folder}: no shards (*.tar); the compact network learns from those that `urdfit train data`, "
-                "`label` or `refine` write"
-            )
-    sets = [ShardSet(folder) for folder in job.data]
+    sets = [shards for folder in job.data for shards in _shard_sets(folder, job.names, out, log)]
     photos: Any = load_photos(job.photos)
     log(f"data: {sum(map(len, sets))} labelled pictures, {len(photos)} photos")
     usual = CompactSettings(seed=job.seed)
@@ -109,10 +101,10 @@ def _compact(job: TrainingJob, log: Log) -> tuple[Any, Any, dict[str, Any]]:
         network = network.to(job.device)
     task = CompactTask(sets, photos, settings, network)
     loop = LoopSettings(job.steps or STEPS, accumulate=job.accumulate, seed=job.seed)
-    return task, loop, asdict(settings) | _data(job, {str(f): len(s) for f, s in zip(job.data, sets)})
+    return task, loop, asdict(settings) | _data(job, [(shards.folders[0].name, len(shards)) for shards in sets])
 
 
-def _robotseg(job: TrainingJob, log: Log) -> tuple[Any, Any, dict[str, Any]]:
+def _robotseg(job: TrainingJob, out: Path, log: Log) -> tuple[Any, Any, dict[str, Any]]:
     from segmentation.training.readers import open_sources
 
     sources = [source for folder in job.data for source in open_sources(folder, job.names, log)]
@@ -147,12 +139,25 @@ def robotseg_run(job: TrainingJob, sources: Sequence[Any], log: Log) -> tuple[An
     loop = LoopSettings(
         steps, accumulate=job.accumulate, clip=0.1, average=None, log_every=min(50, max(1, steps // 4)), seed=job.seed
     )
-    return task, loop, settings.identity() | _data(job, {s.name: len(s) for s in sources})
+    return task, loop, settings.identity() | _data(job, [(Path(source.name).name, len(source)) for source in sources])
 
 
-def _data(job: TrainingJob, counts: dict[str, int]) -> dict[str, Any]:
+def _shard_sets(folder: Path, names: Path | None, out: Path, log: Log) -> list[Any]:
+    """The shards of a folder; labelled videos and episodes are turned into some, below `out`."""
+    from segmentation.training.converted import as_shards
+    from segmentation.training.readers import open_sources
+    from segmentation.training.shards import ShardSet
+    from segmentation.training.sources import ShardSource
+
+    sources = open_sources(folder, names, log)
+    if any(isinstance(source, ShardSource) for source in sources):
+        return [ShardSet(folder)]
+    return [as_shards(s, out / "shards" / f"{folder.name}-{len(s)}", log) for s in sources]  # type: ignore[arg-type]
+
+
+def _data(job: TrainingJob, counts: Sequence[tuple[str, int]]) -> dict[str, Any]:
     """What identifies the data and the start of a run."""
-    counted = "; ".join(f"{Path(name).name}: {count}" for name, count in counts.items())
+    counted = "; ".join(f"{name}: {count}" for name, count in counts)
     names = {"start_from": job.start_from, "features": job.features}
     return {"data": counted} | {key: value and Path(value).name for key, value in names.items()}
 

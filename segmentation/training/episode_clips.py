@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class EpisodeSource:
 
     def __init__(self, folders: Sequence[Path], log: Callable[[str], None] = print):
         self.name = str(folders[0].parent if len(folders) > 1 else folders[0])
-        self._clips: list[tuple[Path, str, dict[int, Path]]] = []
+        self._clips: list[tuple[Path, Path, str, dict[int, Path]]] = []  # folder, video, part, masks
         for folder in folders:
             try:
                 video, valid = _read_episode(folder)
@@ -70,7 +71,7 @@ class EpisodeSource:
             for part, files in open_masks(folder / "masks").files.items():
                 masks = {int(stem): file for stem, file in files.items() if stem.isdigit() and int(stem) in valid}
                 if masks:
-                    self._clips.append((video, part, dict(sorted(masks.items()))))
+                    self._clips.append((folder, video, part, dict(sorted(masks.items()))))
         if not self._clips:
             raise TrainingError(f"{self.name}: no episode with a valid frame, its masks and its video")
         self._open = lru_cache(maxsize=4)(open_frames)
@@ -79,8 +80,13 @@ class EpisodeSource:
         return len(self._clips)
 
     def __getitem__(self, index: int) -> EpisodeClip:
-        video, part, masks = self._clips[index]
+        _, video, part, masks = self._clips[index]
         return EpisodeClip(self._open(video), masks, part, min(masks))
+
+    def videos(self) -> Iterator[dict[str, EpisodeClip]]:
+        """The clips of every episode, by part."""
+        for _, group in groupby(range(len(self)), key=lambda i: self._clips[i][0]):
+            yield {self._clips[i][2]: self[i] for i in group}
 
 
 def _read_episode(folder: Path) -> tuple[Path, set[int]]:

@@ -6,9 +6,10 @@ As `segmentation.vrs` describes them; in `train/` there are masks of first frame
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,12 @@ class FolderSource:
         name, part = self._clips[index]
         video = self._open(name)
         return FolderClip(video, part, self._rough(video, part), min(video.masks[part]))
+
+    def videos(self) -> Iterator[dict[str, FolderClip]]:
+        """The clips of every video, by part."""
+        indices = range(len(self))
+        for _, group in groupby(indices, key=lambda i: self._clips[i][0]):
+            yield {self._clips[i][1]: self[i] for i in group}
 
     def _rough(self, video: LabelledVideo, part: str) -> dict[int, Path]:
         folder = self._videos.root / ROUGH / video.name

@@ -64,7 +64,10 @@ def test_unusable_data(urdfit, tmp_path):
     assert code == 1 and "none: no such folder" in err
     (tmp_path / "vrs" / "train" / "image").mkdir(parents=True)
     code, _, err = urdfit("--out", run, "--data", tmp_path / "vrs")
-    assert code == 1 and "no shards (*.tar)" in err
+    assert code == 1 and "expected image/ and mask_gt/ (VRS)" in err
+    (tmp_path / "empty").mkdir()
+    code, _, err = urdfit("--out", run, "--data", tmp_path / "empty")
+    assert code == 1 and "expected shards (*.tar), episodes" in err
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.tar").write_bytes(b"no tar")
     code, _, err = urdfit("--out", run, "--data", tmp_path / "bad")

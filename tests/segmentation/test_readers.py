@@ -10,8 +10,9 @@ import pytest
 from vrs_cases import NUMBERS, SIZE, picture, save, truths
 
 from segmentation.errors import MaskError, TrainingError
+from segmentation.training.converted import as_shards
 from segmentation.training.readers import open_sources
-from segmentation.training.shards import encode, write_shard
+from segmentation.training.shards import decode, encode, write_shard
 from segmentation.training.text_files import read_names
 
 
@@ -173,3 +174,27 @@ def test_folders_of_nothing(tmp_path):
     cv2.imwrite(str(tmp_path / "cat.png"), np.zeros((4, 4), np.uint8))
     with pytest.raises(TrainingError, match=r"expected shards .*episodes .*VRS"):
         open_sources(tmp_path)
+
+
+def test_labelled_videos_become_shards(tmp_path):
+    (source,), _ = said_of(episode(tmp_path))
+    said: list[str] = []
+    shards = as_shards(source, tmp_path / "out" / "shards", said.append)
+    assert len(shards) == 2 and shards.clips == [[0, 1]] and len(said) == 1
+    rgb, part = decode(shards[1])
+    assert shards[1].frame == 2 and np.abs(rgb.astype(int) - picture(2)).mean() < 5
+    assert ((part == 1) == truths(2)["arm"] & ~truths(2)["gripper"]).all() and (
+        (part == 2) == truths(2)["gripper"]
+    ).all()
+    again = as_shards(source, tmp_path / "out" / "shards", said.append)
+    assert len(again) == 2 and len(said) == 1  # those that are there are used
+
+
+def test_parts_may_follow_from_the_whole_robot(tmp_path):
+    (source,), _ = said_of(vrs(tmp_path / "a", parts=("arm", "robot")))
+    shards = as_shards(source, tmp_path / "a_shards")
+    assert len(shards) == 2 and (decode(shards[0])[1] == truths(0)["arm"]).all()  # frame 0 has no gripper
+    (whole,), _ = said_of(vrs(tmp_path / "b", parts=("robot",)))
+    with pytest.raises(TrainingError, match="no frame with masks of arm and gripper apart"):
+        as_shards(whole, tmp_path / "b_shards")
+    assert not (tmp_path / "b_shards").exists()
