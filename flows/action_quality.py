@@ -16,7 +16,7 @@ from flows.action_extraction import ActionClip
 from flows.episode import Episode
 
 GOOD_IOU = 0.9  # of the fitted silhouette with the mask: above, a mask says nothing more
-AGREEING = 0.97  # an alternative solution that reaches this share of the IoU explains the masks as well
+RIVAL = 1.1  # a solution whose misfit (1 - IoU) is at most this many times the best one's may be the true one
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,12 @@ def judge(episode: Episode, clips: Sequence[ActionClip], limits: QualityLimits |
     position, turn = (float(np.median(np.concatenate([c.ee_sigma[:, i] for c in clips]))) for i in (0, 1))
     speed, turning = _speeds(clips)
     motion = _motion(clips)
+    rivals = [a for a in episode.alternatives if 1 - a.get("iou", 0.0) <= RIVAL * (1 - iou)]
     factors = {
         "trusted": trusted,
         "iou": 1.0 if np.isnan(iou) else min(1.0, iou / GOOD_IOU),
         "precision": float(np.exp(-((position / 0.05) ** 2 + (turn / np.radians(12)) ** 2) / 2)),
+        "unambiguous": 1 / (1 + len(rivals)),
         "speed": min(1.0, limits.max_speed / max(speed, 1e-9), limits.max_turn / max(turning, 1e-9)),
     }
     score = float(np.prod(list(factors.values())))
@@ -89,6 +91,8 @@ def judge(episode: Episode, clips: Sequence[ActionClip], limits: QualityLimits |
         reasons.append(f"only {trusted:.0%} of its time can be trusted (at least {limits.least_trusted:.0%})")
     if iou < limits.least_iou:
         reasons.append(f"the fit overlaps the masks by {iou:.2f} on average (at least {limits.least_iou:.2f})")
+    if rivals:
+        reasons.append(f"{len(rivals)} other solution(s) explain the masks as well: camera or joints may be mirrored")
     if speed > limits.max_speed:
         reasons.append(f"the end effector moves at {speed:.1f} m/s (at most {limits.max_speed:.1f}): a jump of the fit")
     if turning > limits.max_turn:
@@ -104,9 +108,6 @@ def judge(episode: Episode, clips: Sequence[ActionClip], limits: QualityLimits |
     bridged = rows - sum(int(c.valid.sum()) for c in clips)
     if bridged:
         notes.append(f"{bridged} of {rows} rows are bridged over frames that cannot be trusted (valid is False)")
-    rivals = [a for a in episode.alternatives if a.get("iou", 0.0) >= AGREEING * iou]
-    if rivals:
-        notes.append(f"{len(rivals)} other solution(s) explain the masks as well: the camera's side may be mirrored")
     return Quality(score, factors, not reasons, tuple(reasons), tuple(notes))
 
 

@@ -63,7 +63,8 @@ def export(
     Rows are taken from the recording's own timestamps. Frames whose end effector is not known well enough are bridged
     and marked where they are few, and cut the episode where they are many. Every episode gets a score and is kept or
     dropped, with reasons. Smoothing has no lag: it looks --smooth seconds ahead. An export that is stopped leaves a
-    whole data set; with --append it goes on. The exit code is 1 if an episode could not be read.
+    whole data set; with --append it goes on. The exit code is 1 if an episode could not be read
+    or none was left.
     """
     import math
 
@@ -118,7 +119,7 @@ def _pair(text: str, option: str, between: str, what: str) -> tuple[float, float
 
 
 def show_outcomes(outcomes: list[Outcome], out: Path, quiet: bool) -> None:
-    """A table of what became of each episode, a line on stderr for every one that failed; exit code 1 for such."""
+    """A table of what became of each episode, a line on stderr for every one that failed; exit code 1 for such, or if nothing is there."""
     import math
 
     from rich.markup import escape
@@ -137,5 +138,7 @@ def show_outcomes(outcomes: list[Outcome], out: Path, quiet: bool) -> None:
     failed = [o for o in outcomes if o.state == FAILED]
     for o in failed:
         typer.echo("urdfit: error: " + " ".join(o.reason.split()), err=True)
-    if failed:
+    if not failed and not out.exists():
+        typer.echo(f"urdfit: error: {out}: not written, as no episode is left to export", err=True)
+    if failed or not out.exists():
         raise typer.Exit(1)

@@ -167,16 +167,20 @@ class LeRobot3(LeRobot):
         row = self._row(index)
         try:
             place = {k: int(row[f"data/{k}"]) for k in ("chunk_index", "file_index")}
-            rows = self._rows(self._path("data_path", **place), index)
-            views = []
+            cuts = {}
             for key in self.cameras:
-                where = {k: int(row[f"videos/{key}/{k}"]) for k in ("chunk_index", "file_index")}
+                file = {k: int(row[f"videos/{key}/{k}"]) for k in ("chunk_index", "file_index")}
                 start, end = (float(row[f"videos/{key}/{k}"]) for k in ("from_timestamp", "to_timestamp"))
                 if not 0 <= start < end < 1e8:
                     raise ValueError(f"from {start} to {end} s")
-                views.append(self._view(key, self._path("video_path", video_key=key, **where), start, end, rows))
+                cuts[key] = file, start, end
         except (KeyError, TypeError, ValueError) as error:
             raise FlowError(f"{self.location.name}: {id}: its entry in meta/episodes is damaged ({error})") from None
+        rows = self._rows(self._path("data_path", **place), index)
+        views = [
+            self._view(key, self._path("video_path", video_key=key, **file), start, end, rows)
+            for key, (file, start, end) in cuts.items()
+        ]
         return self._build(id, views, rows, row.get("tasks"))
 
     def _view(self, key: str, name: str, start: float, end: float, rows: dict[str, np.ndarray]) -> View:

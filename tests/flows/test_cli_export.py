@@ -23,7 +23,7 @@ def urdfit(capsys):
 @pytest.fixture
 def slow_episode(make_episode, clip):
     """The clip at a tenth of its speed: an arm that could be real."""
-    return lambda: make_episode(time_s=np.arange(len(clip.q)) / 1.0)
+    return lambda: make_episode(time_s=np.arange(len(clip.q)) / 1.0, alternatives=())
 
 
 LOOSE = ("--max-gap", 5, "--smooth", 0)
@@ -86,8 +86,9 @@ def test_bad_usage_is_exit_code_2(urdfit, tmp_path, arguments):
 
 def test_nothing_left_to_write(make_episode, tmp_path, urdfit):
     write_episode(make_episode(iou=np.full(8, 0.2)), tmp_path / "a")
-    code, _, err = urdfit("export", tmp_path / "a", "--format", "csv", "-o", tmp_path / "x.csv", *LOOSE)
-    assert code == 1 and "overlaps" in err and not (tmp_path / "x.csv").exists()
+    for format, out in (("csv", "x.csv"), ("lerobot", "x")):
+        code, text, err = urdfit("export", tmp_path / "a", "--format", format, "-o", tmp_path / out, *LOOSE)
+        assert code == 1 and "overlaps" in text + err and "error" in err and not (tmp_path / out).exists()
 
 
 def test_dataset_lists_episodes_and_problems(urdfit, tmp_path):
