@@ -63,7 +63,7 @@ def export(
     Rows are taken from the recording's own timestamps. Frames whose end effector is not known well enough are bridged
     and marked where they are few, and cut the episode where they are many. Every episode gets a score and is kept or
     dropped, with reasons. Smoothing has no lag: it looks --smooth seconds ahead. An export that is stopped leaves a
-    whole data set; with --append it goes on. The exit code is 1 if an episode could not be read
+    whole data set; with --append it goes on. The exit code is 1 if an episode could not be read,
     or none was left.
     """
     import math
@@ -119,7 +119,10 @@ def _pair(text: str, option: str, between: str, what: str) -> tuple[float, float
 
 
 def show_outcomes(outcomes: list[Outcome], out: Path, quiet: bool) -> None:
-    """A table of what became of each episode, a line on stderr for every one that failed; exit code 1 for such, or if nothing is there."""
+    """A table of what became of each episode, and a line on stderr for every one that failed.
+
+    Exits with 1 for such, or where nothing was written and nothing was there.
+    """
     import math
 
     from rich.markup import escape

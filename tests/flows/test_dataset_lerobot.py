@@ -33,7 +33,9 @@ def exported(make_episode, clip, tmp_path) -> Path:
     out = tmp_path / "set"
     for i in range(2):
         source = {"path": str(clip.video), "sha256": sha256_file(clip.video)}
-        folder = write_episode(make_episode(source=source, q=make_episode().q + 0.01 * i), tmp_path / f"e{i}")
+        folder = write_episode(
+            make_episode(source=source, alternatives=(), q=make_episode().q + 0.01 * i), tmp_path / f"e{i}"
+        )
         settings = ExportSettings(**{**vars(SETTINGS), "append": i > 0, "task": f"task {i}"})
         export_lerobot([folder], out, settings)
     return out
