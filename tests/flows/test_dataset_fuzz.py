@@ -11,7 +11,7 @@ from flows.datasets import open_dataset
 from flows.errors import user_errors
 from flows.files import write_json
 
-ROUNDS = 40
+ROUNDS = 16
 JUNK = [b"", b"{}", b"[]", b"null", b'{"frames": 3}', b"\x00" * 64, b"1e999", b"[" * 5000, b'"' * 9, b"PAR1" * 9]
 
 
