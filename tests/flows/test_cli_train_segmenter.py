@@ -5,9 +5,14 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from flows.cli import main
-from segmentation.training.shards import encode, write_shard
+from segmentation.network import RobotNet
+from segmentation.training.checkpoint import read_checkpoint
+from segmentation.training.compact_task import CompactSettings, CompactTask
+from segmentation.training.loop import LoopSettings, fit
+from segmentation.training.shards import ShardSet, encode, write_shard
 
 
 @pytest.fixture
@@ -120,3 +125,30 @@ def test_smoke(urdfit, tmp_path, network, said):
     code, out, err = urdfit("--smoke", "--network", network, "--out", tmp_path / "run")
     assert code == 0 and said in out, err
     assert (tmp_path / "run" / "weights.pt").is_file()
+
+
+def test_the_compact_network_goes_on_to_the_same_bits(shards, tmp_path):
+    torch.manual_seed(0)
+    start = RobotNet().state_dict()
+
+    def run(out, stop=None):
+        network = RobotNet()
+        network.load_state_dict(start)
+        task = CompactTask(ShardSet(shards), [], CompactSettings(64, 32, 2), network)
+        losses, inner = iter(range(stop or 99)), task.loss
+
+        def loss(batch):
+            if next(losses, None) is None:
+                raise KeyboardInterrupt
+            return inner(batch)
+
+        task.loss = loss
+        return fit(task, tmp_path / out, LoopSettings(6, save_every=0), lambda _: None).state_dict()
+
+    whole = run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped", stop=3)
+    assert read_checkpoint(tmp_path / "stopped")["step"] == 3
+    gone_on = run("stopped")
+    assert all(torch.equal(whole[key], gone_on[key]) for key in whole)
+    assert not torch.equal(whole["head.weight"], start["head.weight"])
