@@ -81,6 +81,11 @@ def open_episode(folder: str | Path, video: str | Path | None = None, keep: str 
     """
     folder = Path(folder)
     episode = load_episode(folder)
+    if not isinstance(episode.settings, dict) or not isinstance(episode.source, dict):
+        raise FlowError(f"{folder}/episode.json: settings and source must be JSON objects; the episode is damaged")
+    fps = episode.settings.get("fps")
+    if fps is not None and not (isinstance(fps, int | float) and 0 < fps < 1e5):
+        raise FlowError(f"{folder}/episode.json: settings.fps must be a positive number or null, got {str(fps)[:40]!r}")
     places = [Path(video)] if video is not None else [Path(str(episode.source.get("path", ""))), folder / VIDEO]
     found = next((place for place in places if str(place) != "." and place.exists()), None)
     if found is None:
@@ -88,7 +93,7 @@ def open_episode(folder: str | Path, video: str | Path | None = None, keep: str 
     if video_hash(str(found)) != episode.source.get("sha256"):
         raise FlowError(f"{found}: not the video that the episode {folder} was made from, or changed since")
     masks = MaskFolder(folder / "masks")
-    reader = open_source(found, episode.settings.get("fps"))
+    reader = open_source(found, fps)
     size = reader.width, reader.height
     if (episode.camera.width, episode.camera.height) != size:
         raise FlowError(f"{folder}: its camera is for another picture size than the video's {size[0]}x{size[1]}")

@@ -16,7 +16,7 @@ from flows.cli import main
 from flows.drawing import part_image
 from flows.episode import Episode, load_episode, write_episode
 from flows.errors import FlowError, UsageError
-from flows.files import sha256_file, write_json
+from flows.files import read_json, sha256_file, write_json
 from flows.job import robot_of
 from pose import Camera
 from segmentation import MaskFolder, jaccard, open_video, write_mask
@@ -190,6 +190,12 @@ def test_wrong_inputs(episode_folder: Path, photos: Path, tmp_path: Path, clip: 
     with pytest.raises(FlowError, match="take it out"):
         for seed in range(20):
             augment_episode(make_augmentation(episode_folder, backgrounds=photos, seed=seed), tmp_path / f"s{seed}")
+    data = read_json(episode_folder / "episode.json")
+    for settings in ([], {"fps": "fast"}, {"fps": -1}):
+        write_json(episode_folder / "episode.json", {**data, "settings": settings})
+        with pytest.raises(FlowError, match=r"episode\.json: settings"):
+            make_augmentation(episode_folder, backgrounds=photos)
+    write_json(episode_folder / "episode.json", data)
     (tmp_path / "taken" / "000").mkdir(parents=True)
     write_json(tmp_path / "taken" / "000" / "mine.json", {})
     with pytest.raises(FlowError, match="no episode folder"):
