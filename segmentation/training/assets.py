@@ -158,10 +158,7 @@ def load_assets(sources: Sources) -> Assets:
         TrainingError: a path that is not there or a weight that is none.
         RobotError: a robot that cannot be loaded.
     """
-    named = [_weighted(spec) for spec in sources.robots]
-    if not named:
-        raise TrainingError("no robot given; name at least one, such as panda")
-    weights = np.array([weight for _, weight in named])
+    robots, weights = load_robots(sources)
     panoramas = [_panorama(path) for path in files_under(sources.hdris, PANORAMAS)]
     objects = [_object(path) for path in files_under(sources.objects, MESHES)]
     return Assets(
@@ -169,10 +166,24 @@ def load_assets(sources: Sources) -> Assets:
         Pictures(files_under(sources.textures, IMAGES), TEXTURE_LENGTH),
         [image for image in panoramas if image is not None],
         [prop for prop in objects if prop is not None],
-        [load_robot(name, mesh_faces=ROBOT_FACES) for name, _ in named],
-        weights / weights.sum(),
-        [name for name, _ in named],
+        robots,
+        weights,
+        [_weighted(spec)[0] for spec in sources.robots],
     )
+
+
+def load_robots(sources: Sources) -> tuple[list[Robot], np.ndarray]:
+    """The robots, and how often each is drawn, summing to 1.
+
+    Raises:
+        TrainingError: none is given, or a weight is no positive number.
+        RobotError: one cannot be loaded.
+    """
+    named = [_weighted(spec) for spec in sources.robots]
+    if not named:
+        raise TrainingError("no robot given; name at least one, such as panda")
+    weights = np.array([weight for _, weight in named])
+    return [load_robot(name, mesh_faces=ROBOT_FACES) for name, _ in named], weights / weights.sum()
 
 
 def load_photos(paths: Sequence[Path]) -> Pictures:

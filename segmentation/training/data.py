@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from segmentation.errors import TrainingError
-from segmentation.training.assets import Assets, Sources, load_assets
+from segmentation.training.assets import Assets, Sources, load_assets, load_robots
 from segmentation.training.clips import sample_clip
 from segmentation.training.scenes import sample_picture
 from segmentation.training.shards import Sample, read_index, write_shard
@@ -85,6 +85,7 @@ def make_data(settings: DataSettings, out: Path, workers: int = 1, report: Repor
     Raises:
         TrainingError: `out` holds data of other settings or sources, a source is unusable, or a worker was killed.
     """
+    load_robots(settings.sources)  # a name that is none must not claim the folder; also builds the meshes' cache once
     _claim(settings, out)
     frames = {"pictures": 1, "clips": settings.frames}
     total = settings.pictures + settings.clips * settings.frames
