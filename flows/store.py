@@ -88,11 +88,7 @@ def prune(limit_gb: float | None = None) -> int:
     The limit is $URDFIT_CACHE_GB, 10 by default. Products of the last hour stay: a run may be using them.
     """
     if limit_gb is None:
-        text = os.environ.get("URDFIT_CACHE_GB", "")
-        try:
-            limit_gb = float(text) if text else DEFAULT_LIMIT_GB
-        except ValueError:
-            raise FlowError(f"URDFIT_CACHE_GB={text}: expected a number of gigabytes") from None
+        limit_gb = cache_limit()
     root = cache_folder() / "stages"
     entries = []
     for folder in root.iterdir() if root.is_dir() else ():
@@ -106,6 +102,19 @@ def prune(limit_gb: float | None = None) -> int:
         shutil.rmtree(folder, ignore_errors=True)
         total, gone = total - size, gone + 1
     return gone
+
+
+def cache_limit() -> float:
+    """$URDFIT_CACHE_GB, 10 where it is not set.
+
+    Raises:
+        FlowError: it is no number.
+    """
+    text = os.environ.get("URDFIT_CACHE_GB", "")
+    try:
+        return float(text) if text else DEFAULT_LIMIT_GB
+    except ValueError:
+        raise FlowError(f"URDFIT_CACHE_GB={text}: expected a number of gigabytes") from None
 
 
 @cache

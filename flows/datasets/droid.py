@@ -39,8 +39,8 @@ class DroidRaw(Dataset):
         self.location = location
 
     @cached_property
-    def _folders(self) -> list[str]:
-        return [PurePosixPath(n).parent.as_posix() for n in self.location.find("**/trajectory.h5")]
+    def _folders(self) -> dict[str, None]:
+        return dict.fromkeys(PurePosixPath(n).parent.as_posix() for n in self.location.find("**/trajectory.h5"))
 
     def ids(self) -> Iterator[str]:
         yield from self._folders

@@ -147,21 +147,21 @@ class LeRobot3(LeRobot):
     kind = "lerobot v3"
 
     @cached_property
-    def _index(self) -> list[tuple[int, str, int]]:
-        """(first episode, file, row group) of every row group of `meta/episodes`."""
-        found = []
+    def _index(self) -> dict[int, tuple[str, int]]:
+        """File and row group of `meta/episodes` of every episode, in order."""
+        found: dict[int, tuple[str, int]] = {}
         for name in self.location.find("meta/episodes/*/*.parquet"):
             try:
                 file = pq.ParquetFile(self.location.local(name))
                 for group in range(file.num_row_groups):
                     indices = file.read_row_group(group, columns=["episode_index"])["episode_index"].to_numpy()
-                    found += [(int(i), name, group) for i in indices]
+                    found |= {int(i): (name, group) for i in indices}
             except (pa.ArrowException, OSError, ValueError, KeyError) as error:
                 raise FlowError(f"{self.location.name}/{name}: not a readable table ({error})") from None
-        return sorted(found)
+        return dict(sorted(found.items()))
 
     def ids(self) -> Iterator[str]:
-        yield from (f"episode_{i:06d}" for i, _, _ in self._index)
+        yield from (f"episode_{i:06d}" for i in self._index)
 
     def _episode(self, index: int, id: str) -> SourceEpisode:
         row = self._row(index)
@@ -195,7 +195,7 @@ class LeRobot3(LeRobot):
         return View(_short(key), open_view, files, *self._camera(key, rows), part=(round(start, 6), round(end, 6)))
 
     def _row(self, index: int) -> dict[str, Any]:
-        found = next(((name, group) for i, name, group in self._index if i == index), None)
+        found = self._index.get(index)
         if found is None:
             raise FlowError(f"{self.location.name}: episode {index} is not in meta/episodes")
         file = pq.ParquetFile(self.location.local(found[0]))

@@ -1,13 +1,15 @@
 """Files of a data set, wherever it lies: a local folder, or a URL that fsspec opens, fetched file by file when needed.
 
 Fetched files are kept in the user's cache under the identity that the remote system states (fsspec's `ukey`: checksum,
-or size and time), so a changed file is fetched again, an unchanged one never.
+or size and time), so a changed file is fetched again, an unchanged one never. The cache is kept below
+$URDFIT_CACHE_GB (10 by default); what was used in the last hour stays.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import time
 from abc import ABC, abstractmethod
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -15,6 +17,7 @@ from typing import Any
 
 from flows.errors import FlowError
 from flows.files import atomic_path, cache_folder
+from flows.store import cache_limit
 from segmentation.video import natural_key
 
 MAX_JSON = 256 * 2**20  # bytes of a file that is read as a whole
@@ -107,6 +110,7 @@ class RemoteFolder(Location):
     def __init__(self, url: str) -> None:
         self.name = url.rstrip("/")
         self._fs, self._root = _connect(self.name)
+        make_room()
 
     def find(self, pattern: str) -> list[str]:
         with _explained(self.name):
@@ -129,6 +133,19 @@ class RemoteFolder(Location):
                 self._fs.get_file(remote, str(temporary))
         os.utime(path)
         return path
+
+
+def make_room() -> int:
+    """Delete fetched files used longest ago until the cache of them is below its limit; returns how many went."""
+    limit = cache_limit()
+    files = [(p.stat(), p) for p in (cache_folder() / "fetched").glob("*/*/*") if p.is_file()]
+    total, gone = sum(stat.st_size for stat, _ in files), 0
+    for stat, path in sorted(files, key=lambda entry: entry[0].st_mtime):
+        if total <= limit * 1e9 or stat.st_mtime > time.time() - 3600:
+            break
+        path.unlink(missing_ok=True)
+        total, gone = total - stat.st_size, gone + 1
+    return gone
 
 
 class _explained:

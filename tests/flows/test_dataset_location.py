@@ -1,9 +1,11 @@
+import os
+
 import numpy as np
 import pytest
 from test_dataset_readers import numbers_of, write_clip
 
 from flows.datasets import open_dataset
-from flows.datasets.location import inside, open_location
+from flows.datasets.location import inside, make_room, open_location
 from flows.errors import FlowError
 
 
@@ -35,6 +37,16 @@ def test_a_url_reads_like_a_folder_and_fetches_only_what_is_asked_for(remote, ca
     remote.pipe("/bucket/clips/b.mp4", second.view().files()[0].read_bytes() + b"\0")  # another file, same name
     open_dataset("memory://bucket/clips").episode("b.mp4").view().files()
     assert fetched == ["b.txt", "b.mp4", "b.mp4"]
+
+
+def test_the_cache_is_kept_small_but_for_what_is_in_use(remote, cache, monkeypatch):
+    old, new = (open_location("memory://bucket/clips").local(name) for name in ("a.mp4", "b.mp4"))
+    monkeypatch.setenv("URDFIT_CACHE_GB", "0")
+    assert make_room() == 0  # both were used just now
+    os.utime(old, (0, 0))
+    open_location("memory://bucket/clips")
+    assert not old.exists() and new.exists()
+    assert open_location("memory://bucket/clips").local("a.mp4").exists()
 
 
 def test_a_manifest_behind_a_url_stays_in_its_folder(remote):
