@@ -1,1 +1,1 @@
-"""Training of the default segmenter on renderings: `python -m segmentation.training --help`."""
+"""Training of the segmenters and the data for it: `urdfit train --help`."""
