@@ -61,6 +61,7 @@ def examine() -> list[Finding]:
         _mujoco,
         _robots,
         _trainer,
+        _datasets,
         _viewer,
     ):
         findings.append(_guarded(check))
@@ -204,6 +205,13 @@ def _trainer() -> Finding:
         found,
         "the default segmenter cannot be retrained: pip install 'urdfit[train]'",
     )
+
+
+def _datasets() -> Finding:
+    absent = [name for name in ("fsspec", "h5py") if version(name) == "not installed"]
+    found = f"not installed: {', '.join(absent)}" if absent else f"fsspec {version('fsspec')}, h5py {version('h5py')}"
+    cost = "no data sets behind URLs without fsspec, no DROID trajectories without h5py: pip install 'urdfit[remote,droid]'"
+    return Finding("data sets", "optional" if absent else "ok", found, cost)
 
 
 def _viewer() -> Finding:
