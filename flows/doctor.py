@@ -210,7 +210,7 @@ def _trainer() -> Finding:
 def _datasets() -> Finding:
     absent = [name for name in ("fsspec", "h5py") if version(name) == "not installed"]
     found = f"not installed: {', '.join(absent)}" if absent else f"fsspec {version('fsspec')}, h5py {version('h5py')}"
-    cost = "no data sets behind URLs without fsspec, no DROID trajectories without h5py: pip install 'urdfit[remote,droid]'"
+    cost = "no data sets behind URLs (fsspec), no DROID trajectories (h5py): pip install 'urdfit[remote,droid]'"
     return Finding("data sets", "optional" if absent else "ok", found, cost)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from glob import escape
 from pathlib import Path, PurePosixPath
 
 from flows.datasets.location import Location
@@ -48,7 +49,7 @@ class BridgeRaw(Dataset):
         return SourceEpisode(id, views, self._task(id), robot="widowx250s", notes=(NOTE,))
 
     def _view(self, id: str, name: str) -> View:
-        files = self.location.find(f"{id}/{name}/im_*.jpg")
+        files = self.location.find(f"{escape(id)}/{name}/im_*.jpg")
         places = later(self.location, files)
 
         def local() -> list[Path]:

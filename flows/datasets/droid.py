@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -48,11 +49,13 @@ class DroidRaw(Dataset):
     def episode(self, id: str) -> SourceEpisode:
         if id not in self._folders:
             raise FlowError(f"{self.location.name}: no trajectory in {id!r}")
-        found = self.location.find(f"{id}/metadata_*.json")
+        found = self.location.find(f"{escape(id)}/metadata_*.json")
         meta = read_object(self.location, found[0]) if found else {}
         log = _read_log(self.location.local(f"{id}/trajectory.h5"), f"{self.location.name}/{id}/trajectory.h5")
         present = {
-            PurePosixPath(n).stem: n for n in self.location.find(f"{id}/recordings/MP4/*.mp4") if "-stereo" not in n
+            PurePosixPath(n).stem: n
+            for n in self.location.find(f"{escape(id)}/recordings/MP4/*.mp4")
+            if "-stereo" not in n
         }
         serials = {name: str(meta.get(f"{name}_cam_serial")) for name in CAMERAS}
         named = {present[s]: name for name, s in serials.items() if s in present}

@@ -11,6 +11,7 @@ import csv
 import io
 from collections.abc import Iterator
 from functools import cached_property
+from glob import escape
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -67,7 +68,7 @@ class Manifest(Dataset):
         if row is None:
             raise FlowError(f"{self.location.name}/{self._name}: no episode {id!r}")
         location, name = self._place(row["video"])
-        pictures = [n for n in location.find(f"{name}/*") if PurePosixPath(n).suffix.lower() in IMAGE_SUFFIXES]
+        pictures = [n for n in location.find(f"{escape(name)}/*") if PurePosixPath(n).suffix.lower() in IMAGE_SUFFIXES]
         try:
             fps = float(row["fps"]) if row.get("fps") else None
         except ValueError:

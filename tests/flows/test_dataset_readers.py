@@ -80,13 +80,13 @@ def test_a_folder_of_videos(tmp_path):
 
 def test_a_manifest(tmp_path):
     write_clip(tmp_path / "raw" / "x.mp4", 3)
-    write_pictures(tmp_path / "raw" / "y", 2)
+    write_pictures(tmp_path / "raw" / "y [0]", 2)
     write_json(tmp_path / "c.json", camera_json())
     write_json(tmp_path / "q.json", {"joint_names": ["a", "b"], "q": [[0, 1], [2, 3], [4, 5]]})
     (tmp_path / "episodes.csv").write_text(
         "id,video,task,robot,camera,joints,fps\n"
         'one,raw/x.mp4,"pick, place",panda,c.json,q.json,\n'
-        "two,raw/y,,,,,5\n"
+        "two,raw/y [0],,,,,5\n"
         "three,raw/gone.mp4,,,,,\n"
     )
     first, second, third = open_dataset(tmp_path / "episodes.csv")
@@ -170,7 +170,7 @@ class Trap:
 
 
 def test_bridge_leaves_pickles_alone(tmp_path):
-    folder = tmp_path / "rss" / "kitchen" / "00" / "2022-01-01_00-00-00" / "raw" / "traj_group0" / "traj0"
+    folder = tmp_path / "rss" / "kitchen [2]" / "00" / "2022-01-01_00-00-00" / "raw" / "traj_group0" / "traj0"
     for camera in ("images0", "images1"):
         write_pictures(folder / camera, 12, "im_{}.jpg")
     write_pictures(folder / "depth_images0", 1, "im_{}.jpg")
@@ -207,7 +207,7 @@ def droid(folder: Path, steps: int = 6) -> dict:
 
 
 def test_droid(tmp_path):
-    made = droid(tmp_path / "success" / "Fri_Jul__7")
+    made = droid(tmp_path / "success" / "Fri [1] *")
     episode = only(open_dataset(tmp_path))
     assert (episode.robot, episode.task) == ("panda_robotiq", "stack")
     assert [v.name for v in episode.views] == ["ext1", "wrist"]
