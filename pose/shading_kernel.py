@@ -67,14 +67,13 @@ def _sky(maps, level, iy, ix, ay, ax, channel):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _lit(shadow, frame, px, py, pz, radius, bias, angle):
-    """Share of a directional light that reaches a point: five look-ups in its depth map, turned by
-    `angle`."""
+def _lit(shadow, frame, px, py, pz, radius, bias, cosine, sine):
+    """Share of a directional light that reaches a point: five look-ups in its depth map, turned by an angle."""
     size = shadow.shape[0]
     u = frame[0, 0] * px + frame[0, 1] * py + frame[0, 2] * pz + frame[0, 3]
     v = frame[1, 0] * px + frame[1, 1] * py + frame[1, 2] * pz + frame[1, 3]
     w = frame[2, 0] * px + frame[2, 1] * py + frame[2, 2] * pz + frame[2, 3] + bias
-    c, s = np.cos(angle) * radius, np.sin(angle) * radius
+    c, s = cosine * radius, sine * radius
     seen = 0.0
     for k in range(5):
         du = c if k == 0 else (-c if k == 1 else (-s if k == 2 else (s if k == 3 else 0.0)))
@@ -211,11 +210,12 @@ def shade(
                 else:
                     cb = value
             angle = ((col * 73856093) ^ (row * 19349663)) % 1024 * 0.0061359
+            cosine, sine = np.cos(angle), np.sin(angle)
             for k in range(lights.shape[0]):
                 nl = nx * lights[k, 0] + ny * lights[k, 1] + nz * lights[k, 2]
                 if nl <= 0:
                     continue
-                seen = _lit(shadows[k], frames[k], px, py, pz, softness[k], bias[k], angle)
+                seen = _lit(shadows[k], frames[k], px, py, pz, softness[k], bias[k], cosine, sine)
                 if seen <= 0:
                     continue
                 hx, hy, hz = lights[k, 0] + vx, lights[k, 1] + vy, lights[k, 2] + vz
