@@ -76,3 +76,20 @@ def prompt_pairs(
     """The prompts of a command line as `flows.job.Job` holds them."""
     given = {"click": click, "box": box, "mask": mask}
     return tuple((kind, text) for kind, texts in given.items() for text in texts or ())
+
+
+def check_device(device: str) -> None:
+    """Is this what `torch` calls a device, and is it there?
+
+    Raises:
+        UsageError: another word, or a GPU that torch does not see.
+    """
+    from flows.errors import UsageError
+
+    if device not in ("cpu", "cuda"):
+        raise UsageError(f"--device {device}: expected cpu or cuda")
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageError("--device cuda: torch sees no GPU here; use cpu")
