@@ -134,7 +134,7 @@ def test_the_compact_network_goes_on_to_the_same_bits(shards, tmp_path):
     def run(out, stop=None):
         network = RobotNet()
         network.load_state_dict(start)
-        task = CompactTask(ShardSet(shards), [], CompactSettings(64, 32, 2), network)
+        task = CompactTask(ShardSet(shards), [], CompactSettings(64, 32, 1), network)
         losses, inner = iter(range(stop or 99)), task.loss
 
         def loss(batch):
@@ -143,7 +143,7 @@ def test_the_compact_network_goes_on_to_the_same_bits(shards, tmp_path):
             return inner(batch)
 
         task.loss = loss
-        return fit(task, tmp_path / out, LoopSettings(6, save_every=0), lambda _: None).state_dict()
+        return fit(task, tmp_path / out, LoopSettings(5, save_every=0), lambda _: None).state_dict()
 
     whole = run("whole")
     with pytest.raises(KeyboardInterrupt):

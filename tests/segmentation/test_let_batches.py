@@ -80,7 +80,7 @@ def test_pictures_make_batches_of_several_parts():
 def test_objects_that_do_not_show_are_not_pointed_at():
     made = batches(Empty(), DrawnClip())
     kinds = {}
-    for n in range(40):
+    for n in range(24):
         batch = made[n]
         kinds.setdefault(bool((batch.masks[0] == 1).any()), set()).add(batch.kind)
     assert kinds[False] == {"automatic"} and kinds[True] == {"automatic", "mask", "box", "click"}
