@@ -78,6 +78,8 @@ class Shard:
 def make_data(settings: DataSettings, out: Path, workers: int = 1, report: Report = lambda done, total: None) -> int:
     """Draw what is missing in the folder `out`; returns the number of frames drawn now.
 
+    One run at a time may draw one seed in one folder.
+
     Args:
         workers: processes; 1 draws in this one.
         report: told how many frames are done, of how many.
@@ -87,6 +89,8 @@ def make_data(settings: DataSettings, out: Path, workers: int = 1, report: Repor
     """
     load_robots(settings.sources)  # a name that is none must not claim the folder; also builds the meshes' cache once
     _claim(settings, out)
+    for left in out.glob(f".*_{settings.seed:03d}_*.tar.*"):  # half-written by a run that was killed
+        left.unlink(missing_ok=True)
     frames = {"pictures": 1, "clips": settings.frames}
     total = settings.pictures + settings.clips * settings.frames
     waiting = [s for s in settings.shards() if not _finished(settings, out, s)]
