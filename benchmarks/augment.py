@@ -17,8 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from flows.augment import augment_episode, make_augmentation
-from flows.augment_source import open_episode, survey
+from flows.augmentation.job import augment_episode, make_augmentation
+from flows.augmentation.source import open_episode, survey
 from flows.drawing import part_image
 from flows.episode import load_episode
 from flows.job import robot_of

@@ -20,20 +20,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from flows.action_extraction import ExtractionSettings, extract
-from flows.action_quality import judge
 from flows.datasets import SourceEpisode, open_dataset
 from flows.episode import load_episode, write_episode
 from flows.evaluation import load_truth
-from flows.export import export_lerobot
-from flows.export_settings import ExportSettings
+from flows.exporting.action_extraction import ExtractionSettings, extract
+from flows.exporting.action_quality import judge
+from flows.exporting.job import export_lerobot
+from flows.exporting.settings import ExportSettings
 from flows.files import read_json
 from flows.job import robot_of
 from urdf.reference import end_effector_poses
 
 # blocks of three episodes, so that kills fall on all parts of one
 CHILD = """
-import sys, flows.export_lerobot as blocks
+import sys, flows.exporting.lerobot as blocks
 blocks.BLOCK_EPISODES = 3
 from flows.cli import main
 sys.exit(main(sys.argv[1:]))

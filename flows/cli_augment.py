@@ -54,7 +54,7 @@ def augment(
 
     The camera must not move. The same seed gives the same episodes; a stopped run goes on where it was.
     """
-    from flows.augment import augment_episode, make_augmentation
+    from flows.augmentation.job import augment_episode, make_augmentation
     from flows.progress import progress_bars
 
     with progress_bars(quiet):

@@ -10,7 +10,7 @@ import typer
 from flows.options import QuietOpt
 
 if TYPE_CHECKING:
-    from flows.export import Outcome
+    from flows.exporting.job import Outcome
 
 FORMATS = ("lerobot", "parquet", "csv")
 
@@ -68,11 +68,11 @@ def export(
     """
     import math
 
-    from flows.action_extraction import ExtractionSettings
     from flows.errors import UsageError
-    from flows.export import export_lerobot
-    from flows.export_settings import ExportSettings
-    from flows.export_tables import export_table
+    from flows.exporting.action_extraction import ExtractionSettings
+    from flows.exporting.job import export_lerobot
+    from flows.exporting.settings import ExportSettings
+    from flows.exporting.tables import export_table
     from flows.progress import progress_bars
 
     if format not in FORMATS:
@@ -127,7 +127,7 @@ def show_outcomes(outcomes: list[Outcome], out: Path, quiet: bool) -> None:
 
     from rich.markup import escape
 
-    from flows.export_settings import FAILED, KEPT
+    from flows.exporting.settings import FAILED, KEPT
     from flows.terminal import print_table, table
 
     if not quiet:

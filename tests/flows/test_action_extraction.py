@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.action_extraction import ExtractionSettings, end_effector_sigma, extract
-from flows.action_quality import judge
 from flows.actions import delta_actions, integrate_actions, pose_vectors
 from flows.episode import Episode
 from flows.errors import FlowError, UsageError
+from flows.exporting.action_extraction import ExtractionSettings, end_effector_sigma, extract
+from flows.exporting.action_quality import judge
 from flows.job import robot_of
 from pose.camera import Camera
 from urdf.reference import end_effector_poses

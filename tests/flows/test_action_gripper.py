@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.action_gripper import GripperSettings, gripper_events, gripper_states
+from flows.exporting.action_gripper import GripperSettings, gripper_events, gripper_states
 
 RATE = 30.0
 

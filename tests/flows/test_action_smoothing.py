@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.action_smoothing import cutoff_hz, resample
+from flows.exporting.action_smoothing import cutoff_hz, resample
 
 
 def jittered(rng: np.random.Generator, count: int = 60, rate: float = 30.0) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flow_cases import EMPTY, FPS, FRAMES, Clip
 
-from flows.augment import augment_episode, even, make_augmentation
+from flows.augmentation.job import augment_episode, even, make_augmentation
 from flows.cli import main
 from flows.drawing import part_image
 from flows.episode import Episode, load_episode, write_episode
@@ -122,7 +122,7 @@ def test_seed_and_resume(episode_folder: Path, photos: Path, tmp_path: Path, mon
         return [sha256_file(tmp_path / out / name / "video.mp4") for name in ("000", "001")]
 
     run("a")
-    import flows.augment as module
+    import flows.augmentation.job as module
 
     calls = []
 

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from flows.augment_light import estimate_lighting
-from flows.augment_matte import composite, encoded, linear, own_colour, soft_matte
-from flows.augment_plate import Plate, background_plate, paint_in
-from flows.augment_scene import Shadows, cropped
+from flows.augmentation.light import estimate_lighting
+from flows.augmentation.matte import composite, encoded, linear, own_colour, soft_matte
+from flows.augmentation.plate import Plate, background_plate, paint_in
+from flows.augmentation.scene import Shadows, cropped
 from flows.job import robot_of
 from flows.sample import sample_camera, sample_motion
 from pose.shading import DEFAULT_LIGHTS, Light, plain_room, render_color

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flow_cases import EMPTY, FRAMES
 
-from flows import augment_retarget
-from flows.augment_episode import retargeted
-from flows.augment_retarget import retarget
-from flows.augment_tool import tool_axes
+from flows.augmentation import retarget as augment_retarget
+from flows.augmentation.episode import retargeted
+from flows.augmentation.retarget import retarget
+from flows.augmentation.tool import tool_axes
 from flows.episode import Episode
 from flows.job import robot_of
 from flows.sample import sample_motion

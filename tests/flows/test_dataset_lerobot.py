@@ -11,13 +11,13 @@ import pytest
 from flow_cases import FPS
 from test_dataset_readers import numbers_of, write_clip
 
-from flows.action_extraction import ExtractionSettings
-from flows.action_quality import QualityLimits
 from flows.datasets import Problem, open_dataset
 from flows.episode import write_episode
 from flows.errors import FlowError
-from flows.export import export_lerobot
-from flows.export_settings import ExportSettings
+from flows.exporting.action_extraction import ExtractionSettings
+from flows.exporting.action_quality import QualityLimits
+from flows.exporting.job import export_lerobot
+from flows.exporting.settings import ExportSettings
 from flows.files import read_json, sha256_file, write_json
 
 SETTINGS = ExportSettings(

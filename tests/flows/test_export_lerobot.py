@@ -17,13 +17,13 @@ import pytest
 from flow_cases import FPS, FRAMES
 from scipy.spatial.transform import Rotation
 
-from flows.action_extraction import ExtractionSettings
-from flows.action_quality import QualityLimits
 from flows.actions import integrate_actions
 from flows.episode import write_episode
 from flows.errors import FlowError, UsageError
-from flows.export import export_lerobot
-from flows.export_settings import DROPPED, FAILED, KEPT, KNOWN, ExportSettings
+from flows.exporting.action_extraction import ExtractionSettings
+from flows.exporting.action_quality import QualityLimits
+from flows.exporting.job import export_lerobot
+from flows.exporting.settings import DROPPED, FAILED, KEPT, KNOWN, ExportSettings
 from flows.files import sha256_file
 from flows.recording import class_image
 
@@ -237,9 +237,9 @@ def test_what_does_not_fit_the_data_set_is_refused(episode_folder, tmp_path):
 @pytest.mark.parametrize("moment", ["pictures", "rows", "close"])
 def test_an_export_that_dies_leaves_the_old_data_set(episode_folder, tmp_path, monkeypatch, moment):
     """Stopped at any stage of a block (as by a kill: nothing is caught), the data set is that of the block before."""
-    import flows.export as export
-    from flows.export_lerobot import Block
-    from flows.export_video import EpisodeVideo
+    import flows.exporting.job as export
+    from flows.exporting.lerobot import Block
+    from flows.exporting.video import EpisodeVideo
 
     out = tmp_path / "set"
     export_lerobot([episode_folder("a")], out, SETTINGS)

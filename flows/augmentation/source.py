@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from flows.augment_light import Lighting, estimate_lighting
-from flows.augment_matte import disc, linear
-from flows.augment_plate import Plate, background_plate
+from flows.augmentation.light import Lighting, estimate_lighting
+from flows.augmentation.matte import disc, linear
+from flows.augmentation.plate import Plate, background_plate
 from flows.drawing import part_image
 from flows.episode import Episode, load_episode
 from flows.errors import FlowError

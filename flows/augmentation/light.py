@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from flows.augment_matte import linear
-from flows.augment_plate import Plate
+from flows.augmentation.matte import linear
+from flows.augmentation.plate import Plate
 from pose.camera import Camera
 from pose.shading import Light, plain_room, render_color
 from urdf import Robot

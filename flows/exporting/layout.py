@@ -1,4 +1,4 @@
-"""Small parts of a LeRobotDataset v3.0: description, schema, tasks, file numbers; see `flows.export_lerobot`."""
+"""Small parts of a LeRobotDataset v3.0: description, schema, tasks, file numbers; see `flows.exporting.lerobot`."""
 
 from __future__ import annotations
 

@@ -7,11 +7,11 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from flows.augment_light import Lighting, blurred
-from flows.augment_matte import composite, disc, encoded, linear, own_colour, soft_matte
-from flows.augment_retarget import Motion
-from flows.augment_scene import Backdrop, Shadows
-from flows.augment_source import Source, Survey, hidden_by_robot
+from flows.augmentation.light import Lighting, blurred
+from flows.augmentation.matte import composite, disc, encoded, linear, own_colour, soft_matte
+from flows.augmentation.retarget import Motion
+from flows.augmentation.scene import Backdrop, Shadows
+from flows.augmentation.source import Source, Survey, hidden_by_robot
 from flows.drawing import part_image
 from pose.camera import Camera
 from pose.shading import render_color

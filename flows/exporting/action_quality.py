@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flows.action_extraction import ActionClip
 from flows.episode import Episode
+from flows.exporting.action_extraction import ActionClip
 
 GOOD_IOU = 0.9  # of the fitted silhouette with the mask: above, a mask says nothing more
 RIVAL = 1.1  # a solution whose misfit (1 - IoU) is at most this many times the best one's may be the true one

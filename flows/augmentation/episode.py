@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from flows.actions import delta_actions, pose_vectors
-from flows.augment_retarget import Motion
+from flows.augmentation.retarget import Motion
 from flows.episode import Episode
 from pose.uncertainty import observable
 from urdf import Robot

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from flows.action_extraction import ActionClip
 from flows.actions import pose_vectors
+from flows.exporting.action_extraction import ActionClip
 from pose.camera import Camera
 from urdf import Robot
 

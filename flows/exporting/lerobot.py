@@ -4,7 +4,7 @@
     meta/episodes/chunk-000/file-000.parquet                      a row an episode: where its parts are, its statistics
     data/chunk-000/file-000.parquet                               a row a frame, a row group an episode
     videos/<feature>/chunk-000/file-000.mp4                       the episodes' pictures end to end
-    urdfit/{masks,episodes}/chunk-000/file-000.parquet            sidecar, see `flows.export_sidecar`
+    urdfit/{masks,episodes}/chunk-000/file-000.parquet            sidecar, see `flows.exporting.sidecar`
 
 Episodes are written in blocks of about a minute, each with files of its own. A block is made in a sibling folder in
 which the files of the blocks before it are hard links, and the two folders change places at its end. So a killed export
@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.export_layout import (
+from flows.exporting.layout import (
     DATA_PATH,
     EPISODES_PATH,
     VIDEO_MB,
@@ -33,8 +33,8 @@ from flows.export_layout import (
     read_tasks,
     write_tasks,
 )
-from flows.export_stats import Stats, column_stats, merge, plain
-from flows.export_video import EpisodeVideo
+from flows.exporting.stats import Stats, column_stats, merge, plain
+from flows.exporting.video import EpisodeVideo
 from flows.files import read_json, write_json
 
 BLOCK_EPISODES, BLOCK_SECONDS = 100, 60.0  # a kill loses no more than that
@@ -90,7 +90,7 @@ class Block:
         """Append an episode's rows; returns its index.
 
         Args:
-            columns: as `flows.export_features.columns`.
+            columns: as `flows.exporting.features.columns`.
             first_picture: number in the video file of the episode's first picture.
         """
         length = len(columns["frame_index"])

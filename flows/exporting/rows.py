@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flows.errors import FlowError, user_errors
-from flows.export_clips import (
+from flows.exporting.clips import (
     Prepared,
     export_camera,
     export_size,
@@ -17,12 +17,12 @@ from flows.export_clips import (
     provenance,
     resized,
 )
-from flows.export_features import columns, features
-from flows.export_layout import check_features
-from flows.export_lerobot import Block
-from flows.export_settings import FAILED, KEPT, ExportSettings, Outcome
-from flows.export_sidecar import MaskFile, coded
-from flows.export_stats import PictureStats
+from flows.exporting.features import columns, features
+from flows.exporting.layout import check_features
+from flows.exporting.lerobot import Block
+from flows.exporting.settings import FAILED, KEPT, ExportSettings, Outcome
+from flows.exporting.sidecar import MaskFile, coded
+from flows.exporting.stats import PictureStats
 from flows.recording import class_image
 from segmentation import MaskFolder
 

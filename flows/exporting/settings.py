@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.action_extraction import ExtractionSettings
-from flows.action_quality import QualityLimits
 from flows.errors import UsageError
-from flows.export_features import SPACES
+from flows.exporting.action_extraction import ExtractionSettings
+from flows.exporting.action_quality import QualityLimits
+from flows.exporting.features import SPACES
 
 KEPT, DROPPED, KNOWN, FAILED = "kept", "dropped", "already there", "failed"
 
@@ -18,7 +18,7 @@ class ExportSettings:
     """What to export and how.
 
     Attributes:
-        space: joint or ee, see `flows.export_features`.
+        space: joint or ee, see `flows.exporting.features`.
         binary_gripper: in ee actions the gripper's state, 0 or 1, in the place of its opening.
         cam: name of the camera. size: (width, height) of pictures, None = the first recording's.
         images, masks: whether to write them.

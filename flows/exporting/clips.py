@@ -11,10 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from flows.action_extraction import ActionClip, ExtractionSettings, extract
-from flows.action_quality import Quality, QualityLimits, judge
 from flows.episode import Episode, load_episode
 from flows.errors import FlowError
+from flows.exporting.action_extraction import ActionClip, ExtractionSettings, extract
+from flows.exporting.action_quality import Quality, QualityLimits, judge
 from flows.files import sha256_file, sha256_json
 from flows.job import robot_of, video_hash
 from pose.camera import Camera

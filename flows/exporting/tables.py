@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from flows.actions import pose_vectors
 from flows.errors import FlowError, user_errors
-from flows.export_clips import Prepared, find_episodes, prepare
-from flows.export_features import DELTA, POSE, state_joints
-from flows.export_settings import DROPPED, FAILED, KEPT, ExportSettings, Outcome
+from flows.exporting.clips import Prepared, find_episodes, prepare
+from flows.exporting.features import DELTA, POSE, state_joints
+from flows.exporting.settings import DROPPED, FAILED, KEPT, ExportSettings, Outcome
 from flows.files import atomic_path
 from flows.progress import report
 

@@ -22,11 +22,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from flows.augment_episode import retargeted
-from flows.augment_paint import CutOut, Masks, Painter, Redraw
-from flows.augment_retarget import Motion, retarget
-from flows.augment_scene import list_pictures, make_backdrop
-from flows.augment_source import VIDEO, Source, Survey, open_episode, survey
+from flows.augmentation.episode import retargeted
+from flows.augmentation.paint import CutOut, Masks, Painter, Redraw
+from flows.augmentation.retarget import Motion, retarget
+from flows.augmentation.scene import list_pictures, make_backdrop
+from flows.augmentation.source import VIDEO, Source, Survey, open_episode, survey
 from flows.episode import load_episode, write_episode
 from flows.errors import FlowError, UsageError
 from flows.files import atomic_folder, sha256_file, sha256_json, sha256_path, write_json

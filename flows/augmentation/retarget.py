@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from flows.augment_tool import tool_axes
+from flows.augmentation.tool import tool_axes
 from flows.episode import Episode
 from urdf import Robot
 from urdf.inverse import inverse_kinematics

@@ -52,7 +52,7 @@ class MaskFile:
 
 
 def write_origins(path: Path, origins: dict[int, dict[str, Any]]) -> None:
-    """A row an episode: `flows.export_clips.provenance` by episode index."""
+    """A row an episode: `flows.exporting.clips.provenance` by episode index."""
     rows = [
         {
             "episode_index": index,

@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from flows.augment_light import Lighting
-from flows.augment_matte import linear
+from flows.augmentation.light import Lighting
+from flows.augmentation.matte import linear
 from flows.errors import FlowError
 from pose.camera import Camera
 from pose.props import grid

@@ -2,7 +2,7 @@
 
     trust     frames whose pose is known well enough (sigma of the end effector, by the Jacobian)
     segments  runs of trusted frames; short gaps are bridged, at long ones the clip is cut
-    resample  joints at a fixed rate on the recording's own clock, smoothed with zero lag (`flows.action_smoothing`)
+    resample  joints at a fixed rate on the recording's own clock, smoothed with zero lag (see `action_smoothing`)
     derive    end effector, gripper and actions from those joints alone, so that all columns agree
 
 Row t's action leads from state t to state t+1; integrating the actions from the first state gives the trajectory
@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from flows.action_gripper import GripperSettings, gripper_states
-from flows.action_smoothing import cutoff_hz, resample
 from flows.actions import delta_actions
 from flows.episode import Episode
 from flows.errors import FlowError, UsageError
+from flows.exporting.action_gripper import GripperSettings, gripper_states
+from flows.exporting.action_smoothing import cutoff_hz, resample
 from urdf import Robot
 from urdf.reference import end_effector_poses
 

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import FlowError, user_errors
-from flows.export_clips import (
+from flows.exporting.clips import (
     Prepared,
     export_size,
     find_episodes,
     prepare,
 )
-from flows.export_features import features
-from flows.export_layout import link_data_set, new_info, read_info
-from flows.export_lerobot import Block
-from flows.export_rows import add_episode
-from flows.export_settings import DROPPED, FAILED, KNOWN, ExportSettings, Outcome
-from flows.export_sidecar import MASKS_PATH, ORIGINS_PATH, MaskFile, known_digests, write_origins
+from flows.exporting.features import features
+from flows.exporting.layout import link_data_set, new_info, read_info
+from flows.exporting.lerobot import Block
+from flows.exporting.rows import add_episode
+from flows.exporting.settings import DROPPED, FAILED, KNOWN, ExportSettings, Outcome
+from flows.exporting.sidecar import MASKS_PATH, ORIGINS_PATH, MaskFile, known_digests, write_origins
 from flows.files import atomic_folder, cache_folder, make_folder
 from flows.progress import report
 from urdf.locks import locked

@@ -1,0 +1,1 @@
+"""Episodes made of an episode: other backdrops, other robots, the same actions."""
