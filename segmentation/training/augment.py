@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-Picture = tuple[
-    np.ndarray, np.ndarray
-]  # rgb (H,W,3) uint8, part (H,W) uint8: 0 background, 1 arm, 2 gripper, 255 ignored
+# rgb (H,W,3) uint8, part (H,W) uint8: 0 background, 1 arm, 2 gripper, 255 ignored
+Picture = tuple[np.ndarray, np.ndarray]
 
 
 def augment(
@@ -28,7 +27,7 @@ def augment(
     draw = rng.random()
     robot = (part == 1) | (part == 2)
     if draw < 0.3 and photos:
-        piece = _random_piece(rng, photos[rng.integers(len(photos))], *part.shape)
+        piece = _random_piece(rng, photos[int(rng.integers(len(photos)))], *part.shape)
         rgb, part = np.where(robot[..., None], rgb, piece), np.where(robot, part, 0).astype(np.uint8)
     elif draw < 0.6 and other is not None:
         behind, behind_part = _fitting(other, part.shape)
