@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_train_refine, cli_train_segmenter
+from flows import cli_train_label, cli_train_refine, cli_train_segmenter
 from flows.options import QuietOpt
 
 train = typer.Typer(help="Training data and trainings of the segmenters.", no_args_is_help=True)
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
         data
     )
     cli_train_segmenter.register(train)
+    cli_train_label.register(train)
     cli_train_refine.register(train)
     app.add_typer(train, name="train")
 
