@@ -24,10 +24,11 @@ def segmenter(
         Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; an interrupted one goes on there.")
     ],
     data: Annotated[
-        Folders,
+        list[str] | None,
         typer.Option(
-            metavar="DIR",
-            help="Shards of `train data`, VRS (train/), episodes, or for robotseg also RoboEngine. Repeatable.",
+            metavar="DIR[=W]",
+            help="Shards of `train data`, VRS (train/), episodes, or for robotseg also RoboEngine. Repeatable. "
+            "W, for compact: how often to draw from it; default: as many as it has pictures.",
         ),
     ] = None,
     network: Annotated[
@@ -83,6 +84,7 @@ def segmenter(
         raise UsageError("--smoke makes its own data: leave --data out")
     if not smoke and not data:
         raise UsageError("--data DIR is missing; make data with `urdfit train data`, or try --smoke")
+    folders, shares = _data(data or [], network)
     width, height = _size(size, network)
     check_device(device)
 
@@ -94,8 +96,8 @@ def segmenter(
         trained = smoke_test(network, out, log)
     else:
         job = TrainingJob(
-            network, tuple(data or ()), names, tuple(photos or ()), start_from, steps, batch, accumulate, width, height,
-            features, device, seed,
+            network, folders, names, tuple(photos or ()), start_from, steps, batch, accumulate, width, height,
+            features, device, seed, shares,
         )  # fmt: skip
         trained = train_segmenter(job, out, log)
     if trained.overlap is not None:
@@ -103,6 +105,33 @@ def segmenter(
     if trained.losses is not None:
         log(f"loss: {trained.losses[0]:.2f} before, {trained.losses[1]:.2f} after")
     log(f"weights: {trained.weights}")
+
+
+def _data(texts: list[str], network: str) -> tuple[tuple[Path, ...], tuple[float, ...]]:
+    """Folders and, where they are given, their shares.
+
+    Raises:
+        UsageError: a share that is none, or shares for some folders only, or for robotseg.
+    """
+    from flows.errors import UsageError
+
+    folders: list[Path] = []
+    shares: list[float] = []
+    for text in texts:
+        name, sign, share = text.rpartition("=")
+        if not sign or Path(text).exists():
+            folders.append(Path(text))
+            continue
+        folders.append(Path(name))
+        try:
+            shares.append(float(share))
+        except ValueError:
+            shares.append(-1)
+        if not 0 < shares[-1] < float("inf"):
+            raise UsageError(f"--data {text}: expected a number above 0 behind the =, such as {name}=0.5")
+    if shares and (len(shares) < len(folders) or network != "compact"):
+        raise UsageError("--data DIR=W: give the share of every folder or of none; robotseg takes none")
+    return tuple(folders), tuple(shares)
 
 
 def _size(text: str | None, network: str) -> tuple[int | None, int | None]:

@@ -212,7 +212,7 @@ def _train(job: RefineJob, number: int, start: str, folder: Path, rendered: tupl
     settings = CompactSettings(batch=job.batch, rate=3e-4, encoder_rate=1e-4, warmup=20, seed=job.seed + number)
     sets = [ShardSet(folder / "labels"), ShardSet(list(rendered))]
     photos: Any = load_photos(job.photos)
-    task = CompactTask(sets, photos, settings, _network(start).to(job.device), (SHARE, 1 - SHARE))
+    task = CompactTask(sets, photos, settings, _network(start), (SHARE, 1 - SHARE), job.device)
     loop = LoopSettings(job.steps, average=0.98, seed=job.seed + number)
     network = fit(task, folder / "training", loop, log, asdict(settings) | {"pictures": sum(map(len, sets))})
     save_weights(network, folder / WEIGHTS, half=True)

@@ -34,6 +34,7 @@ class TrainingJob:
         start_from: weights to begin with. steps: None = the network's usual number.
         batch, width, height: None = the network's usual. accumulate: batches per update of the weights.
         features: folder of a vision transformer for RobotSeg's patch loss; None = its own encoder.
+        shares: how often the compact network's samples come from each of `data`; empty = as many as it has pictures.
     """
 
     network: str
@@ -49,6 +50,7 @@ class TrainingJob:
     features: Path | None = None
     device: str = "cpu"
     seed: int = 0
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,12 @@ def _compact(job: TrainingJob, out: Path, log: Log) -> tuple[Any, Any, dict[str,
     from segmentation.training.compact_task import CompactSettings, CompactTask
     from segmentation.training.loop import LoopSettings
 
-    sets = [shards for folder in job.data for shards in _shard_sets(folder, job.names, out, log)]
+    sets, shares = [], []
+    for folder, share in zip(job.data, job.shares or [None] * len(job.data)):
+        found = _shard_sets(folder, job.names, out, log)
+        sets += found
+        pictures = max(1, sum(map(len, found)))
+        shares += [float(len(s)) if share is None else share * len(s) / pictures for s in found]
     photos: Any = load_photos(job.photos)
     log(f"data: {sum(map(len, sets))} labelled pictures, {len(photos)} photos")
     usual = CompactSettings(seed=job.seed)
@@ -98,8 +105,7 @@ def _compact(job: TrainingJob, out: Path, log: Log) -> tuple[Any, Any, dict[str,
         state = _weights(job.start_from)
         check(state, "default", shapes(network.state_dict()))
         network.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
-        network = network.to(job.device)
-    task = CompactTask(sets, photos, settings, network)
+    task = CompactTask(sets, photos, settings, network, shares, job.device)
     loop = LoopSettings(job.steps or STEPS, accumulate=job.accumulate, seed=job.seed)
     return task, loop, asdict(settings) | _data(job, [(shards.folders[0].name, len(shards)) for shards in sets])
 
@@ -159,7 +165,9 @@ def _data(job: TrainingJob, counts: Sequence[tuple[str, int]]) -> dict[str, Any]
     """What identifies the data and the start of a run."""
     counted = "; ".join(f"{name}: {count}" for name, count in counts)
     names = {"start_from": job.start_from, "features": job.features}
-    return {"data": counted} | {key: value and Path(value).name for key, value in names.items()}
+    return {"data": counted, "shares": " ".join(map(str, job.shares))} | {
+        key: value and Path(value).name for key, value in names.items()
+    }
 
 
 def _weights(name: str) -> dict[str, Any]:

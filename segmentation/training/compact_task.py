@@ -45,12 +45,12 @@ class CompactTask:
     Args:
         shards: labelled pictures; several sets are drawn from by their `shares` (default: by their sizes).
         photos: RGB uint8 pictures without robots, to go behind robots.
-        network: to go on with; default one with the encoder's ImageNet weights.
+        network: to go on with; default one with the encoder's ImageNet weights. device: where to train.
     """
 
     def __init__(
         self, shards: ShardSet | Sequence[ShardSet], photos: Sequence[np.ndarray], settings: CompactSettings,
-        network: RobotNet | None = None, shares: Sequence[float] = (),
+        network: RobotNet | None = None, shares: Sequence[float] = (), device: str = "cpu",
     ) -> None:  # fmt: skip
         self.sets = [shards] if isinstance(shards, ShardSet) else list(shards)
         self.sets, given = _filled(self.sets, shares)
@@ -60,7 +60,7 @@ class CompactTask:
         if network is None:
             network = RobotNet()
             load_imagenet(network)
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         groups = _groups(network, settings)
         self.optimizer = torch.optim.AdamW(groups, weight_decay=1e-2)
         self.frames_before = [_frames_before(s) for s in self.sets]

@@ -2,12 +2,14 @@
 
 import fcntl
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from flows.cli import main
+from flows.cli_train_segmenter import _data
 from segmentation.network import RobotNet
 from segmentation.training.checkpoint import read_checkpoint
 from segmentation.training.compact_task import CompactSettings, CompactTask
@@ -56,11 +58,21 @@ def test_help_has_an_example(urdfit):
         (("--data", "d", "--size", "256x128", "--network", "robotseg"), "squares"),
         (("--data", "d", "--device", "tpu"), "expected cpu or cuda"),
         (("--data", "d", "--steps", "0"), "--steps"),
+        (("--data", "d=much"), "expected a number above 0"),
+        (("--data", "d=0"), "expected a number above 0"),
+        (("--data", "d=1", "--data", "e"), "every folder or of none"),
+        (("--data", "d=1", "--network", "robotseg"), "robotseg takes none"),
     ],
 )
 def test_bad_usage(urdfit, tmp_path, arguments, said):
     code, _, err = urdfit("--out", tmp_path / "run", *arguments)
     assert code == 2 and said in err and not (tmp_path / "run").exists()
+
+
+def test_data_may_say_how_often_it_is_drawn_from(tmp_path):
+    (tmp_path / "a=b").mkdir()
+    assert _data(["x=2", "y=0.5"], "compact") == ((Path("x"), Path("y")), (2.0, 0.5))
+    assert _data([str(tmp_path / "a=b"), "y"], "robotseg") == ((tmp_path / "a=b", Path("y")), ())
 
 
 def test_unusable_data(urdfit, tmp_path):
