@@ -11,6 +11,7 @@ import pytest
 from flow_cases import ARM_GREY, EMPTY, FPS, FRAMES, GRIPPER_GREY, Calls, Clip
 
 from flows.actions import delta_actions, pose_vectors
+from flows.cli import main
 from flows.drawing import part_image
 from flows.episode import Episode
 from flows.files import write_json
@@ -157,3 +158,15 @@ def clip_images(clip: Clip) -> list[np.ndarray]:
     from segmentation import open_video
 
     return [frame.image for frame in open_video(clip.video)]
+
+
+@pytest.fixture
+def urdfit(capsys):
+    """Runs the command line; returns exit code, stdout, stderr."""
+
+    def run(*arguments):
+        code = main([str(a) for a in arguments])
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return run

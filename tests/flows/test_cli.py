@@ -12,7 +12,6 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from flows.cli import main
 from flows.episode import write_episode
 
 COMMANDS = (
@@ -20,18 +19,6 @@ COMMANDS = (
     "robots list", "robots show", "robots check", "robots fetch",
     "evaluate masks", "evaluate protocol", "evaluate pose",
 )  # fmt: skip
-
-
-@pytest.fixture
-def urdfit(capsys):
-    """Runs the command line; returns exit code, stdout, stderr."""
-
-    def run(*arguments):
-        code = main([str(a) for a in arguments])
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return run
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -6,18 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.actions import integrate_actions
-from flows.cli import main
 from flows.episode import write_episode
-
-
-@pytest.fixture
-def urdfit(capsys):
-    def run(*arguments):
-        code = main([str(a) for a in arguments])
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return run
 
 
 @pytest.fixture

@@ -7,23 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from flows.cli import main
 from flows.episode import load_episode
 from segmentation.network import RobotNet, save_weights
 
 pytestmark = pytest.mark.usefixtures("cache")
-
-
-@pytest.fixture
-def urdfit(capsys):
-    """Runs the command line; returns exit code, stdout, stderr."""
-
-    def run(*arguments):
-        code = main([str(a) for a in arguments])
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return run
 
 
 @pytest.fixture(scope="module")
