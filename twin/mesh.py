@@ -72,6 +72,6 @@ class Mesh:
         if not isinstance(loaded, trimesh.Trimesh) or not len(loaded.faces):
             raise TwinError(f"{path}: holds no triangles")
         colors = None
-        if loaded.visual.kind == "vertex":
+        if isinstance(loaded.visual, trimesh.visual.ColorVisuals) and loaded.visual.kind == "vertex":
             colors = np.asarray(loaded.visual.vertex_colors)[:, :3]
         return cls(np.asarray(loaded.vertices, float), np.asarray(loaded.faces, np.int32), colors)
