@@ -19,7 +19,7 @@ demo: $(STAMP)
 	$(BIN)/urdfit demo --out out/demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

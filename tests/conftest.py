@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # Before anything heavy is imported: tests share a small machine, and must not read a user's cache.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1)
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["DO_NOT_TRACK"] = "1"
@@ -35,7 +36,7 @@ def _session_cache() -> Iterator[None]:
 def _few_threads() -> None:
     import torch
 
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")
