@@ -131,6 +131,10 @@ class Dataset(ABC):
     def episode(self, id: str) -> SourceEpisode:
         """One episode; raises FlowError, VideoError, MaskError or CameraError where it cannot be used."""
 
+    def stamp(self, id: str) -> str | None:
+        """Size and time of an episode's own files, a cheap hint that they have changed; None where none is cheap."""
+        return None
+
     def __iter__(self) -> Iterator[SourceEpisode | Problem]:
         for id in self.ids():
             try:
