@@ -17,6 +17,8 @@ from pose.camera import Camera
 from pose.errors import CameraError
 
 if TYPE_CHECKING:
+    from flows.dataset_view import DatasetView
+    from segmentation.video import VideoReader
     from urdf import Robot
 
 SOLVABLE = ("camera", "joints", "gripper", "focal")
@@ -39,6 +41,7 @@ class Job:
         fps: frames a second of an image folder; None = 30.
         seed: of the random searches.
         identification: content of identify.json once "auto" is found out.
+        source: where the frames come from when `video` is no file of its own but a video of a data set.
     """
 
     video: str
@@ -53,12 +56,23 @@ class Job:
     fps: float | None = None
     seed: int = 0
     identification: dict[str, Any] | None = None
+    source: DatasetView | None = None
+
+    def open(self) -> VideoReader:
+        """The frames; raises VideoError, and for a data set what its reader raises."""
+        return self.source.open() if self.source is not None else open_source(self.video, self.fps)
+
+    def video_hash(self) -> str:
+        """SHA-256 of what the frames are read from."""
+        return self.source.sha256 if self.source is not None else video_hash(self.video)
 
     def settings(self) -> dict[str, Any]:
         """The settings as JSON values; the camera is left out where the episode states it anyway."""
         values = asdict(self)
         if values.pop("identification") is not None:
             values["robot"] = "auto"
+        if values.pop("source") is not None and self.source is not None and self.source.task:
+            values["task"] = self.source.task
         values["prompts"] = [f"--{kind} {text}" for kind, text in self.prompts]
         values["camera"] = None if self.camera is None else "given"
         values["T_cam_base"] = None if not self.camera or self.camera.get("T_cam_base") is None else "given"
@@ -78,8 +92,12 @@ def make_job(
     solve: str | list[str] | tuple[str, ...] | None = None,
     fps: float | None = None,
     seed: int = 0,
+    source: DatasetView | None = None,
 ) -> Job:
     """Check every input of a run and put it in a Job.
+
+    Args:
+        source: where the frames come from when `video` is only what messages call it.
 
     Raises:
         VideoError, RobotError, CameraError, MaskError, PromptError, WeightsError, FlowError: what is wrong with which
@@ -88,7 +106,7 @@ def make_job(
     from segmentation import MaskFolder
     from segmentation.prompts import absolute, check_prompts, parse_prompts
 
-    reader = open_source(video, fps)
+    reader = open_source(video, fps) if source is None else source.open()
     checked = None
     if camera is not None:
         if isinstance(camera, Camera):
@@ -108,7 +126,7 @@ def make_job(
     if masks is not None:
         MaskFolder(masks).check(reader.width, reader.height, reader.frame_count)
     job = Job(
-        video=os.path.abspath(video),
+        video=os.path.abspath(video) if source is None else str(video),
         robot=None if robot is None else _robot_spec(robot),
         camera=None if checked is None else checked.to_dict(),
         weights=str(weights) if masks is not None else _weights_spec(weights),
@@ -119,6 +137,7 @@ def make_job(
         solve=parse_solve(solve),
         fps=fps,
         seed=seed,
+        source=source,
     )
     if job.robot == "auto" and job.joints is not None:
         raise UsageError("--joints needs --robot by name: joint values belong to one robot")

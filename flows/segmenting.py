@@ -7,17 +7,21 @@ The key is the hash of all that the result depends on: contents, settings that c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flows.errors import FlowError
 from flows.files import sha256_json, sha256_path, write_json
-from flows.job import Job, open_source, video_hash
+from flows.job import Job
 from flows.progress import report
 from flows.store import code_version
+
+if TYPE_CHECKING:
+    from segmentation.segmenter import Segmenter
 
 CODE = code_version("segmentation", "flows/segmenting.py")
 MIN_ROBOT_SHARE = 0.001  # of the picture: less than this is noise, not a robot
@@ -28,7 +32,7 @@ def segment_key(job: Job) -> str:
     return sha256_json(
         {
             "code": CODE,
-            "video": video_hash(job.video),
+            "video": job.video_hash(),
             "fps": job.fps,
             "masks": None if job.masks is None else sha256_path(job.masks),
             "weights": _weights_id(job) if job.masks is None else None,
@@ -73,7 +77,7 @@ def segment_stage(job: Job, out: Path) -> None:
     from segmentation import write_mask
 
     shares: dict[int, float] = {}
-    reader = open_source(job.video, job.fps)
+    reader = job.open()
     source = _given_masks(job) if job.masks is not None else _found_masks(job)
     report("segment", 0, reader.frame_count or 0)
     times: list[float] = []
@@ -106,21 +110,30 @@ Found = Iterator[tuple[list[float], int, dict[str, np.ndarray]]]  # times of the
 
 
 def _found_masks(job: Job) -> Found:
-    from segmentation import load_segmenter, open_frames, parse_prompts
+    import segmentation
+    from segmentation import open_frames, parse_prompts
+    from segmentation.weights_store import content_hash, find
 
-    frames = open_frames(open_source(job.video, job.fps))
+    frames = open_frames(job.open())
     times: list[float] = []
-    for index, probabilities in load_segmenter(job.weights).track(frames, parse_prompts(job.prompts), _parts(job)):
+    segmenter = _segmenter(segmentation.load_segmenter, job.weights, content_hash(find(job.weights)))
+    for index, probabilities in segmenter.track(frames, parse_prompts(job.prompts), _parts(job)):
         masks = {part: np.where(p > 0.5, 255, 0).astype(np.uint8) for part, p in probabilities.items()}
         yield times, index, masks
     times.extend(frames.times)
+
+
+@lru_cache(maxsize=1)
+def _segmenter(load: Callable[[str], Segmenter], weights: str, content: str) -> Segmenter:
+    """Loaded once for all the episodes that a process segments."""
+    return load(weights)
 
 
 def _given_masks(job: Job) -> Found:
     from segmentation import MaskFolder
 
     assert job.masks is not None
-    masks, reader = MaskFolder(job.masks), open_source(job.video, job.fps)
+    masks, reader = MaskFolder(job.masks), job.open()
     masks.check(reader.width, reader.height, reader.frame_count)
     times: list[float] = []
     for t, frame in enumerate(reader):

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows.actions import delta_actions, pose_vectors
+from flows.dataset_view import as_source
 from flows.episode import Episode, load_episode, write_episode
 from flows.errors import FlowError
 from flows.files import read_json, sha256_json, sha256_path
 from flows.fit_files import load_trajectory, save_trajectory
-from flows.job import Job, load_joints, open_source, robot_of, video_hash
+from flows.job import Job, load_joints, robot_of
 from flows.progress import report
 from flows.segmenting import MIN_ROBOT_SHARE
 from flows.store import Product, code_version, version
@@ -138,6 +139,7 @@ def actions_key(job: Job, masks: Product, fit: Product, robot: Robot) -> str:
             "fit": fit.digest,
             "robot": robot_hash(robot),
             "settings": job.settings(),
+            "source": None if job.source is None else as_source(job.source),
             "identification": job.identification,
         }
     )
@@ -185,7 +187,8 @@ def actions_stage(job: Job, masks: Path, fit: Path, out: Path) -> None:
         identification=job.identification or {},
         source={
             "path": job.video,
-            "sha256": video_hash(job.video),
+            "sha256": job.video_hash(),
+            **({} if job.source is None else as_source(job.source)),
             "frames": count,
             **{name: frames[name] for name in ("fps", "width", "height")},
         },
@@ -220,7 +223,7 @@ def report_stage(job: Job, masks: Path, actions: Path, out: Path, seconds: dict[
     folder: Any = MaskFolder(masks / "masks")
 
     def images() -> Iterator[np.ndarray]:
-        for frame in open_source(job.video, job.fps):
+        for frame in job.open():
             yield frame.image
 
     kept = write_overlay(

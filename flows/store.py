@@ -11,7 +11,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -23,6 +25,7 @@ from flows.files import atomic_folder, cache_folder, sha256_file, sha256_json, w
 
 MANIFEST = "manifest.json"
 DEFAULT_LIMIT_GB = 10.0
+_root: ContextVar[Path | None] = ContextVar("urdfit_products", default=None)
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,23 @@ def keep(stage: str, key: str, build: Callable[[Path], None]) -> Product:
     return Product(folder, sha256_json(files), seconds, reused=False)
 
 
+@contextmanager
+def stored_in(folder: Path) -> Iterator[None]:
+    """Within the block, products are kept in this folder instead of the user's cache."""
+    token = _root.set(folder)
+    try:
+        yield
+    finally:
+        _root.reset(token)
+
+
+def _stages() -> Path:
+    return _root.get() or cache_folder() / "stages"
+
+
 def product_folder(stage: str, key: str) -> Path:
     """Where the product of a stage and key is or would be."""
-    return cache_folder() / "stages" / f"{stage}-{key[:40]}"
+    return _stages() / f"{stage}-{key[:40]}"
 
 
 def open_product(folder: str | Path) -> Product | None:
@@ -89,7 +106,7 @@ def prune(limit_gb: float | None = None) -> int:
     """
     if limit_gb is None:
         limit_gb = cache_limit()
-    root = cache_folder() / "stages"
+    root = _stages()
     entries = []
     for folder in root.iterdir() if root.is_dir() else ():
         marker = folder / MANIFEST

@@ -82,7 +82,9 @@ class SourceEpisode:
 
     def view(self, name: str | None = None) -> View:
         """The view of a name, or the main one; raises KeyError where there is none of that name."""
-        return self.views[0] if name is None else next(v for v in self.views if v.name == name)
+        if name is None:
+            return self.views[0]
+        return {view.name: view for view in self.views}[name]
 
     def content_hash(self, name: str | None = None) -> str:
         """SHA-256 of all that results of a view depend on: its pictures' files, camera and joints.
