@@ -232,8 +232,8 @@ def test_doctor_names_extras_as_pip_does(urdfit, fakes, monkeypatch):
     found = {"viser": "not installed", "SQLAlchemy": "2.1.9"}
     monkeypatch.setattr(flows.doctor, "version", lambda name: found.get(name) or real(name))
     code, out, _ = urdfit("doctor")
-    assert "'urdfit[view]'" in out  # in brackets, which the table could take for markup
-    assert code == 1 and "SQLAlchemy<2.1" in out
+    assert "urdfit[view]" in out  # in brackets, which the table could take for markup
+    assert code == 1 and "SQLAlchemy" in out and "schedules" in out
 
 
 def test_faults_of_ours_are_not_hidden(urdfit, fakes, quick_report, cache, clip, tmp_path):
