@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 DONE = "done"
@@ -15,7 +14,8 @@ FAILED = "failed"  # the episode's own fault: a damaged video, no robot in it
 TIMEOUT, MEMORY = "timeout", "memory"  # over a limit
 KILLED = "killed"  # its process ended: a crash, the system's memory guard, a lost machine
 DISK = "disk"  # the disk is full: nothing is recorded, the batch stops
-STATUSES = (DONE, FAILED, TIMEOUT, MEMORY, KILLED)  # of rows in the manifest
+RETRY = "retry"  # failed, and tried again in the same run
+STATUSES = (DONE, FAILED, TIMEOUT, MEMORY, KILLED, RETRY)  # of rows in the manifest
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,3 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End what is running and let go of processes and connections; may be called twice."""
-
-
-def episode_folder(out: Path, name: str) -> Path:
-    """Where the episode of a safe name (see `flows.batch.plan.safe_name`) lies in a batch's folder."""
-    return out / "episodes" / name

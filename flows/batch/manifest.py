@@ -88,6 +88,20 @@ class Manifest:
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
         return self._tidy()
 
+    def busy(self) -> bool:
+        """Is another process writing?"""
+        try:
+            file = os.open(self.folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(file)
+
     def close(self) -> None:
         """Let others write."""
         if self._lock is not None:

@@ -11,15 +11,14 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from flows.batch.executor import DONE, NO_LIMITS, EpisodeTask, Limits, Settings, episode_folder
+from flows.batch.executor import DONE, RETRY, Settings
 from flows.batch.manifest import Manifest
 from flows.datasets import Dataset
-from flows.errors import UsageError
 from flows.files import sha256_json
 from flows.store import code_version
 
@@ -28,6 +27,7 @@ CODE = code_version(
     "urdf", "segmentation", "pose", "flows/segmenting.py", "flows/identification.py", "flows/stages.py",
     "flows/fit_files.py", "flows/actions.py", "flows/episode.py", "flows/datasets",
 )  # fmt: skip
+EPISODES = "episodes"  # folder of the episodes' folders
 WIDEST = 80  # characters of an id kept in a folder's name
 
 
@@ -40,22 +40,16 @@ class Standing:
     stamp: str | None
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A task and the stamp to record with its outcome."""
-
-    task: EpisodeTask
-    stamp: str | None
-
-
 def batch_key(robot: str | None, settings: Settings) -> str:
     """Hash of robot, settings and code: what is the same for all episodes. Of files the content counts."""
+    from flows.job import robot_of
+    from flows.stages import robot_hash
     from segmentation.weights_store import content_hash, find
 
     values: dict[str, Any] = asdict(settings) | {"robot": robot, "code": CODE}
     values["weights"] = None if settings.masks else content_hash(find(settings.weights))
-    if robot is not None and os.path.isfile(robot):
-        values["robot"] = hashlib.sha256(Path(robot).read_bytes()).hexdigest()
+    if robot not in (None, "auto"):
+        values["robot"] = robot_hash(robot_of(str(robot)))
     return sha256_json(values)[:32]
 
 
@@ -67,69 +61,67 @@ def standings(manifest: Manifest) -> dict[str, Standing]:
 
 @dataclass
 class Counts:
-    """What planning has passed over so far."""
+    """What planning has seen: done before, failed before, and to be done because settings or files have changed."""
 
+    total: int = 0
     done: int = 0
     failed: int = 0
+    changed: int = 0
+    unusable: list[str] = field(default_factory=list)  # ids that are no text
 
 
-def plan(
+def remaining(
     dataset: Dataset,
     known: dict[str, Standing],
-    *,
-    source: str,
-    kind: str | None,
-    robot: str | None,
     out: Path,
-    settings: Settings,
     key: str,
-    limits: Limits = NO_LIMITS,
+    counts: Counts,
+    *,
     limit: int | None = None,
     retry_failed: bool = False,
     verify: bool = False,
-    counts: Counts | None = None,
-) -> Iterator[Planned]:
-    """The tasks that remain, one by one, in the data set's order.
+) -> Iterator[tuple[str, str | None]]:
+    """(id, stamp) of the episodes that are to be done, in the data set's order.
 
     Args:
         known: see `standings`.
+        counts: filled on the way.
         limit: look only at the first so many episodes of the data set.
-        retry_failed: take those that failed under the same key as well.
-        verify: hash what is done again, whatever its stamp says.
-        counts: filled with what is passed over.
+        retry_failed: take those that failed before as well.
+        verify: take what is done as well; the worker does again only what has changed.
     """
-    counts = counts if counts is not None else Counts()
-    present = _names(episode_folder(out, ""))
+    present = _names(out / EPISODES)
     for id in islice(dataset.ids(), limit):
-        name = safe_name(id)
-        before = known.get(id)
-        stamp = dataset.stamp(id)
-        if before is not None and before.key == key:
-            same = stamp == before.stamp and not (verify and before.status == DONE)
-            if before.status == DONE and same and name in present:
+        counts.total += 1
+        if not _is_text(id):
+            counts.unusable.append(ascii(id))
+            continue
+        before, stamp = known.get(id), dataset.stamp(id)
+        if before is not None and before.status != RETRY:
+            same = before.key == key and before.stamp == stamp
+            if before.status == DONE and same and safe_name(id) in present and not verify:
                 counts.done += 1
                 continue
             if before.status != DONE and same and not retry_failed:
                 counts.failed += 1
                 continue
-        task = EpisodeTask(
-            id, source, kind, robot, str(episode_folder(out, name)), str(out / "work" / name), settings, key, limits
-        )  # fmt: skip
-        yield Planned(task, stamp)
+            counts.changed += before.status == DONE and not same
+        yield id, stamp
+
+
+def _is_text(id: str) -> bool:
+    try:
+        return bool(id.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
 
 
 def safe_name(id: str) -> str:
-    """A folder's name for an id, one for one: readable, without separators, never hidden, at most 97 characters.
-
-    Raises:
-        UsageError: an empty id.
-    """
-    if not id:
-        raise UsageError("an episode has an empty id; give every episode of the data set one")
+    """A folder's name for an id, one for one: readable, without separators, never hidden, at most 97 characters."""
     name = re.sub(r"[^\w.-]+", "_", id, flags=re.ASCII)[:WIDEST]
     if name == id and not id.startswith("."):
         return name
-    return f"{name.lstrip('.') or 'episode'}-{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    return f"{name.lstrip('.') or 'episode'}-{hashlib.sha256(id.encode()).hexdigest()[:16]}"
 
 
 def _names(folder: Path) -> set[str]:
