@@ -25,10 +25,10 @@ def extract_surface(blocks: Blocks, min_weight: float = 0.0, max_jump: float = n
         TwinError: no surface at all.
     """
     held = blocks.keys, blocks.values, blocks.places
-    vertices, colors, index, first = place_vertices(
+    vertices, colors, index, cases, first = place_vertices(
         *held, blocks.count, blocks.distance, blocks.weight, blocks.color, min_weight, max_jump
     )
-    faces = join(*held, blocks.count, blocks.distance, index, first, vertices)
+    faces = join(*held, blocks.count, blocks.distance, index, cases, first, vertices)
     levels = np.clip(np.round(colors / 256), 0, 255).astype(np.uint8)
     mesh = without_specks(Mesh(vertices * blocks.voxel, faces, levels), min_area)
     if not len(mesh.faces):

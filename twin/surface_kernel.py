@@ -1,7 +1,9 @@
-"""Naive surface nets over sparse blocks: one vertex in every cell that the surface crosses, one quad an edge.
+"""Dual surfaces over sparse blocks: a vertex for every patch of surface in a cell, a quad for every crossed edge.
 
 Source: Gibson, Constrained Elastic Surface Nets, 1998, with the vertex at the mean of the crossings (naive surface
-nets) and then moved onto the zero of the trilinear distance. Neighbouring cells share vertices, so meshes come welded.
+nets) and then moved onto the zero of the trilinear distance. A cell with several sheets of surface gets a vertex for
+each (Nielson, Dual Marching Cubes, 2004), else closed bodies would touch themselves. Cells share their vertices with
+their neighbours, so meshes come welded.
 """
 
 from __future__ import annotations
@@ -12,6 +14,44 @@ from numba import njit
 from twin.tsdf_blocks import CELLS, SIDE, find
 
 _WIDE = SIDE + 1
+
+
+def _patch_table() -> np.ndarray:
+    """(256,12) int8: to which patch of surface each edge of a cell belongs, -1 where it is not crossed.
+
+    Bit 4 i + 2 j + k of the case is set where corner (i,j,k) is in the solid; edge 4 axis + 2 p + q runs along the axis
+    at offsets p, q in the other two, in their order. On every face the crossed edges are joined in pairs; where all
+    four are crossed, those that meet in a corner of the solid: neighbours see the same face and decide the same.
+    """
+    table = np.full((256, 12), -1, np.int8)
+    corners = np.indices((2, 2, 2)).reshape(3, 8).T
+    ends = {}
+    for axis in range(3):
+        for p in range(2):
+            for q in range(2):
+                near = np.insert([p, q], axis, 0)
+                ends[4 * axis + 2 * p + q] = int(near @ [4, 2, 1]), int((near + np.eye(3, dtype=int)[axis]) @ [4, 2, 1])
+    for case in range(256):
+        group = {edge: edge for edge, (a, b) in ends.items() if (case >> a & 1) != (case >> b & 1)}
+
+        for axis in range(3):
+            for side in range(2):
+                face = {int(c @ [4, 2, 1]) for c in corners if c[axis] == side}
+                crossed = [edge for edge in group if set(ends[edge]) <= face]
+                pairs = [crossed] if len(crossed) == 2 else []
+                if len(crossed) == 4:
+                    pairs = [[edge for edge in crossed if c in ends[edge]] for c in face if case >> c & 1]
+                for a, b in pairs:
+                    old, new = group[a], group[b]
+                    group = {edge: new if name == old else name for edge, name in group.items()}
+        names = sorted(set(group.values()))
+        for edge, name in group.items():
+            table[case, edge] = names.index(name)
+    return table
+
+
+PATCH = _patch_table()
+PATCHES = (PATCH.max(1) + 1).astype(np.int8)
 
 
 @njit(cache=True, nogil=True)
@@ -55,8 +95,8 @@ def _trilinear(d, x, y, z):
 
 
 @njit(cache=True, nogil=True)
-def _place(d, at):
-    """Put the vertex of a cell with corner values d (2,2,2) into at (3,), in 0..1."""
+def _place(d, case, patch, at):
+    """Put the vertex of a patch in a cell with corner values d (2,2,2) into at (3,), in 0..1."""
     at[:] = 0
     n = 0
     for p in range(2):
@@ -68,7 +108,7 @@ def _place(d, at):
                     a, b = d[p, 0, q], d[p, 1, q]
                 else:
                     a, b = d[p, q, 0], d[p, q, 1]
-                if (a < 0) == (b < 0):
+                if PATCH[case, 4 * axis + 2 * p + q] != patch:
                     continue
                 s = a / (a - b)
                 n += 1
@@ -85,6 +125,8 @@ def _place(d, at):
                     at[1] += q
                     at[2] += s
     at /= n
+    if PATCHES[case] > 1:
+        return
     for _ in range(2):  # the mean lies inside a curved surface: move it onto the zero, within the cell
         f, gx, gy, gz = _trilinear(d, at[0], at[1], at[2])
         g = gx * gx + gy * gy + gz * gz
@@ -96,17 +138,38 @@ def _place(d, at):
 
 
 @njit(cache=True, nogil=True)
+def _paint(owner, color, i, j, k, at, out):
+    """Put the colour at (3,) in the cell (i, j, k) into out (3,): trilinear over the corners that have one."""
+    share = 0.0
+    for p in range(2):
+        for q in range(2):
+            for r in range(2):
+                n = owner[(i + p) // SIDE, (j + q) // SIDE, (k + r) // SIDE]
+                e = (((i + p) % SIDE) * SIDE + (j + q) % SIDE) * SIDE + (k + r) % SIDE
+                if color[n, e, 0] == 0 and color[n, e, 1] == 0 and color[n, e, 2] == 0:
+                    continue  # never near enough to a surface to be coloured
+                near = (at[0] if p else 1 - at[0]) * (at[1] if q else 1 - at[1]) * (at[2] if r else 1 - at[2]) + 1e-6
+                share += near
+                for channel in range(3):
+                    out[channel] += near * color[n, e, channel]
+    if share > 0:
+        out /= share
+
+
+@njit(cache=True, nogil=True)
 def place_vertices(keys, values, places, count, distance, weight, color, min_weight, max_jump):
-    """Vertices (V,3) in voxels, colours (V,3) 0..65535, and the vertex of every cell.
+    """Vertices (V,3) in voxels, colours (V,3) 0..65535, and the vertices of every cell.
 
     A cell counts where all eight corners have a weight, one of them at least `min_weight`, and no two neighbouring
     corners differ by more than `max_jump`: more than that is the shadow's edge between free and hidden space.
 
-    Returns (vertices, colours, index (count,512) int16 within the block or -1, first vertex of every block (count+1,)).
+    Returns (vertices, colours, index (count,512) int16 of a cell's first vertex in its block or -1, cases (count,512)
+    of `PATCH`, first vertex of every block (count+1,)).
     """
     vertices = np.zeros((1024, 3))
     colors = np.zeros((1024, 3))
     index = np.full((count, CELLS), -1, np.int16)
+    cases = np.zeros((count, CELLS), np.uint8)
     first = np.zeros(count + 1, np.int64)
     d = np.zeros((_WIDE, _WIDE, _WIDE), np.float32)
     w = np.zeros((_WIDE, _WIDE, _WIDE), np.float32)
@@ -136,49 +199,41 @@ def place_vertices(keys, values, places, count, distance, weight, color, min_wei
                             jump = max(jump, abs(d[i + p, j + q, k + 1] - d[i + p, j + q, k]))
                     if jump > max_jump:
                         continue
-                    _place(d[i : i + 2, j : j + 2, k : k + 2], at)
-                    if total == len(vertices):
+                    case = 0
+                    for corner in range(8):
+                        inside = d[i + corner // 4, j + corner // 2 % 2, k + corner % 2] < 0
+                        case |= int(inside) << corner
+                    cell = (i * SIDE + j) * SIDE + k
+                    index[block, cell], cases[block, cell] = total - first[block], case
+                    if total + 4 > len(vertices):
                         vertices, colors = _grown(vertices), _grown(colors)
-                    vertices[total, 0] = places[block, 0] * SIDE + i + at[0]
-                    vertices[total, 1] = places[block, 1] * SIDE + j + at[1]
-                    vertices[total, 2] = places[block, 2] * SIDE + k + at[2]
-                    share = 0.0
-                    for p in range(2):
-                        for q in range(2):
-                            for r in range(2):
-                                n = owner[(i + p) // SIDE, (j + q) // SIDE, (k + r) // SIDE]
-                                e = (((i + p) % SIDE) * SIDE + (j + q) % SIDE) * SIDE + (k + r) % SIDE
-                                if color[n, e, 0] == 0 and color[n, e, 1] == 0 and color[n, e, 2] == 0:
-                                    continue  # never near enough to a surface to be coloured
-                                near = (at[0] if p else 1 - at[0]) * (at[1] if q else 1 - at[1])
-                                near *= at[2] if r else 1 - at[2]
-                                near += 1e-6
-                                share += near
-                                for channel in range(3):
-                                    colors[total, channel] += near * color[n, e, channel]
-                    if share > 0:
-                        for channel in range(3):
-                            colors[total, channel] /= share
-                    index[block, (i * SIDE + j) * SIDE + k] = total - first[block]
-                    total += 1
+                    for patch in range(PATCHES[case]):
+                        _place(d[i : i + 2, j : j + 2, k : k + 2], case, patch, at)
+                        vertices[total, 0] = places[block, 0] * SIDE + i + at[0]
+                        vertices[total, 1] = places[block, 1] * SIDE + j + at[1]
+                        vertices[total, 2] = places[block, 2] * SIDE + k + at[2]
+                        _paint(owner, color, i, j, k, at, colors[total])
+                        total += 1
     first[count] = total
-    return vertices[:total], colors[:total], index, first
+    return vertices[:total], colors[:total], index, cases, first
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _vertex(keys, values, places, block, index, first, i, j, k):
-    """Number of the vertex in the cell at (i, j, k) of a block, where -1 reaches into the lower neighbour; -1: none."""
+def _vertex(keys, values, places, block, index, cases, first, i, j, k, edge):
+    """Number of the vertex on an edge's patch in the cell (i, j, k) of a block; -1 in i, j, k reaches into the lower
+    neighbour. -1: there is none."""
     n = block
     if i < 0 or j < 0 or k < 0:
         n = find(keys, values, places[block, 0] - (i < 0), places[block, 1] - (j < 0), places[block, 2] - (k < 0))
         if n < 0:
             return -1
-    local = index[n, ((i & 7) * SIDE + (j & 7)) * SIDE + (k & 7)]
-    return -1 if local < 0 else first[n] + local
+    cell = ((i & 7) * SIDE + (j & 7)) * SIDE + (k & 7)
+    local = index[n, cell]
+    return -1 if local < 0 else first[n] + local + PATCH[cases[n, cell], edge]
 
 
 @njit(cache=True, nogil=True)
-def join(keys, values, places, count, distance, index, first, vertices):
+def join(keys, values, places, count, distance, index, cases, first, vertices):
     """Faces (F,3) int32: two triangles for every voxel edge that the surface crosses between four cells with vertices.
 
     They wind so that the normal points to where the distance is positive.
@@ -210,11 +265,12 @@ def join(keys, values, places, count, distance, index, first, vertices):
                         for c in range(4):
                             one, two = -(c == 1 or c == 2), -(c == 2 or c == 3)
                             if axis == 0:
-                                corner[c] = _vertex(keys, values, places, block, index, first, i, j + one, k + two)
+                                x, y, z, edge = i, j + one, k + two, -2 * one - two
                             elif axis == 1:
-                                corner[c] = _vertex(keys, values, places, block, index, first, i + two, j, k + one)
+                                x, y, z, edge = i + two, j, k + one, 4 - 2 * two - one
                             else:
-                                corner[c] = _vertex(keys, values, places, block, index, first, i + one, j + two, k)
+                                x, y, z, edge = i + one, j + two, k, 8 - 2 * one - two
+                            corner[c] = _vertex(keys, values, places, block, index, cases, first, x, y, z, edge)
                             complete &= corner[c] >= 0
                         if not complete:
                             continue
