@@ -40,7 +40,9 @@ class Episode:
         camera_sigma: (6,) of T_cam_base: rotation xyz in radians, translation xyz in metres.
         focal_sigma: standard deviation of the focal length in pixels.
         mask_offset: pixels by which the masks' outline lies outside the fitted robot's.
-        solved: what the fit solved for: camera, joints, gripper, focal.
+        time_offset: seconds by which the clock of the joints that were given is ahead of the video's; time_sigma: its
+            standard deviation; both 0 unless it was solved for.
+        solved: what the fit solved for: camera, joints, gripper, focal, time.
         alternatives: other solutions that explain the masks nearly as well, see `pose.Trajectory`.
         identification: the ranking of the robots where the robot was to be found out, see `flows.identification`.
         source: path, sha256, width, height, fps, frames of the video.
@@ -64,6 +66,8 @@ class Episode:
     camera_sigma: np.ndarray = field(default_factory=lambda: np.full(6, np.nan))
     focal_sigma: float = float("nan")
     mask_offset: float = float("nan")
+    time_offset: float = 0.0
+    time_sigma: float = 0.0
     solved: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     alternatives: tuple[dict[str, Any], ...] = ()
@@ -129,6 +133,7 @@ def trajectory_table(episode: Episode) -> pa.Table:
 
 def episode_json(episode: Episode) -> dict[str, Any]:
     """The content of `episode.json`."""
+    clock = {"ahead_s": episode.time_offset, "sigma_s": episode.time_sigma}
     return {
         "schema_version": SCHEMA_VERSION,
         "robot": episode.robot,
@@ -143,6 +148,7 @@ def episode_json(episode: Episode) -> dict[str, Any]:
             "focal_px": episode.focal_sigma,
         },
         "solved": list(episode.solved),
+        **({"joint_clock": clock} if "time" in episode.solved else {}),
         "quality": episode.quality,
         "warnings": list(episode.warnings),
         "alternatives": list(episode.alternatives),
@@ -203,6 +209,8 @@ def load_episode(folder: str | Path) -> Episode:
             camera=Camera.from_dict(data["camera"], f"{folder}/episode.json"),
             camera_sigma=_numbers(data["camera_sigma"]["rotation_rad"] + data["camera_sigma"]["translation_m"]),
             focal_sigma=float(_numbers([data["camera_sigma"]["focal_px"]])[0]),
+            time_offset=data.get("joint_clock", {}).get("ahead_s", 0.0),
+            time_sigma=float(_numbers([data.get("joint_clock", {}).get("sigma_s", 0.0)])[0]),
             mask_offset=float(_numbers([data["quality"].get("mask_offset_px")])[0]),
             solved=tuple(data["solved"]),
             warnings=tuple(data["warnings"]),

@@ -9,10 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from flows.errors import FlowError, UsageError
-from flows.files import read_json, sha256_path
+from flows.errors import UsageError
+from flows.files import sha256_path
+from flows.joint_file import load_joints
 from pose.camera import Camera
 from pose.errors import CameraError
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from segmentation.video import VideoReader
     from urdf import Robot
 
-SOLVABLE = ("camera", "joints", "gripper", "focal")
+SOLVABLE = ("camera", "joints", "gripper", "focal", "time")
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ class Job:
         prompts: (kind, text) pairs as on the command line, see `segmentation.prompts`; paths of masks absolute.
         parts: of the robot to segment; () = all that the segmenter gives.
         masks: folder of masks to use instead of the segmenter.
-        joints: path of a q.json: one row a frame = known joints, a single row = where the first frame starts.
+        joints: path of a q.json: one row a frame, or rows with times = known joints; a single row = where the first
+            frame starts.
         solve: what to solve for; None = everything that is not given.
         fps: frames a second of an image folder; None = 30.
         seed: of the random searches.
@@ -145,6 +145,8 @@ def make_job(
         loaded = robot_of(job.robot)
         if job.joints is not None:
             load_joints(job.joints, loaded)
+        elif "time" in (job.solve or ()):
+            raise UsageError("--solve time needs --joints: it is their clock that is looked for")
     return job
 
 
@@ -182,7 +184,7 @@ def parse_solve(solve: str | list[str] | tuple[str, ...] | None) -> tuple[str, .
     """The names to solve for, checked, in their usual order; None when nothing was said.
 
     Raises:
-        UsageError: a name that is none of camera, joints, gripper, focal.
+        UsageError: a name that is none of SOLVABLE.
     """
     if solve is None:
         return None
@@ -191,32 +193,6 @@ def parse_solve(solve: str | list[str] | tuple[str, ...] | None) -> tuple[str, .
     if wrong or not names:
         raise UsageError(f"--solve {','.join(names)}: expected some of {','.join(SOLVABLE)}, separated by commas")
     return tuple(n for n in SOLVABLE if n in names)
-
-
-def load_joints(path: str | Path, robot: Robot, frames: int | None = None) -> np.ndarray:
-    """The rows of a q.json in the robot's joint order: (T,n) rad or m, NaN for joints it does not name.
-
-    Raises:
-        FlowError: no such file, unknown joint names, or rows of another length or number.
-    """
-    data = read_json(path, "joint file")
-    try:
-        names, rows = list(data["joint_names"]), np.atleast_2d(np.array(data["q"], float))
-    except (KeyError, TypeError, ValueError):
-        raise FlowError(
-            f'{path}: expected {{"joint_names": [...], "q": [[...], ...]}} with one row of numbers a frame'
-        ) from None
-    unknown = [n for n in names if n not in robot.joint_names]
-    if unknown:
-        raise FlowError(f"{path}: joint {unknown[0]!r} is none of {robot.name}'s: {', '.join(robot.joint_names)}")
-    if rows.ndim != 2 or rows.shape[1] != len(names) or len(rows) == 0:
-        raise FlowError(f"{path}: the rows of q have {rows.shape[-1]} numbers, but joint_names lists {len(names)}")
-    if frames is not None and len(rows) not in (1, frames):
-        raise FlowError(f"{path}: q has {len(rows)} rows, the video {frames} frames; give one row a frame, or one row")
-    q = np.full((len(rows), len(robot.joint_names)), np.nan)
-    for column, name in enumerate(names):
-        q[:, robot.joint_names.index(name)] = rows[:, column]
-    return q
 
 
 def video_hash(video: str) -> str:

@@ -55,12 +55,14 @@ JointsOpt = Annotated[
     typer.Option(
         "--joints",
         metavar="FILE",
-        help="q.json: a row a frame = known joints; a single row = those of the first frame.",
+        help="q.json: a row a frame, or rows with their times = known joints; a single row = those of the first frame.",
     ),
 ]
 SolveOpt = Annotated[
     str | None,
-    typer.Option("--solve", metavar="LIST", help="Any of camera,joints,gripper,focal. Default: what is not given."),
+    typer.Option(
+        "--solve", metavar="LIST", help="Any of camera,joints,gripper,focal,time. Default: what is not given."
+    ),
 ]
 FpsOpt = Annotated[
     float | None, typer.Option("--fps", min=0.01, help="Frames a second of a folder of images (default 30).")

@@ -116,6 +116,11 @@ def _camera_rows(episode: Episode) -> list[tuple[str, str]]:
         ("Masks", f"outline {episode.mask_offset:+.2f} px outside the robot's"),
         ("Solved for", ", ".join(episode.solved) or "nothing"),
     ]
+    if "time" in episode.solved:
+        sigma_ms = 1000 * episode.time_sigma
+        rows.append(
+            ("Joint clock", f"{1000 * episode.time_offset:+.0f} ms to the video's" + _plus_minus(sigma_ms, "ms", 0))
+        )
     if any(camera.distortion):
         rows.insert(3, ("Distortion", ", ".join(f"{v:.4g}" for v in camera.distortion)))
     return rows

@@ -25,7 +25,8 @@ from flows.episode import Episode, load_episode, write_episode
 from flows.errors import FlowError
 from flows.files import read_json, sha256_json, sha256_path
 from flows.fit_files import load_trajectory, save_trajectory
-from flows.job import Job, load_joints, robot_of
+from flows.job import Job, robot_of
+from flows.joint_file import load_joints
 from flows.progress import report
 from flows.segmenting import MIN_ROBOT_SHARE
 from flows.store import Product, code_version, version
@@ -89,11 +90,11 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
     options: dict[str, Any] = {}
     shapes: Any = MaskFolder(masks / "masks")  # read one at a time
     if job.joints is not None:
-        q = load_joints(job.joints, robot, count)
-        if len(q) == count:
-            options["q"] = q
+        given = load_joints(job.joints, robot, count)
+        if given.times is not None or len(given.q) == count:
+            options |= {"q": given.q, "q_times": given.times}
         else:
-            options["q0"] = np.where(np.isnan(q[0]), robot.rest, q[0])
+            options["q0"] = np.where(np.isnan(given.q[0]), robot.rest, given.q[0])
     trajectory = fit_video(
         robot,
         shapes,
@@ -181,6 +182,8 @@ def actions_stage(job: Job, masks: Path, fit: Path, out: Path) -> None:
         camera_sigma=trajectory.camera_sigma,
         focal_sigma=trajectory.focal_sigma,
         mask_offset=trajectory.mask_offset,
+        time_offset=trajectory.time_offset,
+        time_sigma=trajectory.time_sigma,
         solved=trajectory.solved,
         warnings=(*(job.identification or {}).get("warnings", ()), *trajectory.warnings),
         alternatives=trajectory.alternatives,

@@ -124,7 +124,7 @@ def fit_video(
         camera_found = problem.targets.camera(camera_found, timing.view)
         views = tuple(problem.targets.view(camera_found, level.width) for level in PYRAMID)
         tracker = replace(tracker, views=views)
-        problem = replace(problem, q=problem.log.at(problem.times + timing.offset))
+        problem = problem.shifted(timing.offset)
     anchors = {} if solution is None else {keys[i]: solution.q[i] for i in range(len(keys))}
     frames = _track(problem, tracker, anchors, seen, rng, say)
     if problem.q is None:

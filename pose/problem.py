@@ -33,6 +33,12 @@ class Problem:
     near: PosePrior | None = None  # where the camera is believed to be
     log: Log | None = None  # the joints as given, when their clock is unknown
 
+    def shifted(self, offset: float) -> Problem:
+        """The joints of the log at frame times + offset (seconds); those that it does not tell stay unknown."""
+        assert self.log is not None and self.q is not None
+        q = self.log.at(self.times + offset)
+        return replace(self, q=np.where(np.isnan(self.q).all(0), np.nan, q))
+
     def given(self, t: int, q: np.ndarray) -> np.ndarray:
         """Joints (n,) of a frame with those put in that are known there."""
         return q if self.q is None else np.where(self.free | np.isnan(self.q[t]), q, self.q[t])
@@ -47,7 +53,8 @@ def prepare(robot, masks, camera, q, q0, solve, times, fps, q_times, pose_prior)
     log = None
     if q_times is not None or (solve is not None and "time" in solve):
         log = _log(robot, q, times if q_times is None else np.asarray(q_times, float))
-        q = log.at(times)
+        silent = np.isnan(np.asarray(q, float)).all(0)
+        q = np.where(silent, np.nan, log.at(times))
     if q is not None:
         q = np.array(q, float)
         if q.shape != (count, joints):
@@ -106,6 +113,9 @@ def prepare(robot, masks, camera, q, q0, solve, times, fps, q_times, pose_prior)
 
 def _log(robot: Robot, q, times: np.ndarray) -> Log:
     rows = None if q is None else np.array(q, float)
+    if rows is not None and rows.shape == (len(times), len(robot.joint_names)):
+        silent = np.intersect1d(robot.gripper_joints, np.flatnonzero(np.isnan(rows).all(0)))
+        rows[:, silent] = robot.rest[silent]  # many a log has no gripper
     if rows is None or rows.shape != (len(times), len(robot.joint_names)) or not np.isfinite(rows).all():
         raise FitError(
             f"joints with times of their own, or an unknown clock, must be {len(times)} x {len(robot.joint_names)} "

@@ -25,7 +25,7 @@ class Trajectory:
         camera_sigma: (6,) rotation (rad) and translation (m) of the camera about the robot's middle; zeros when known.
         focal_sigma: pixels; 0 when known.
         mask_offset: pixels by which the masks' outline lies outside the robot's, as settled by the whole clip.
-        solved: which of camera, joints, gripper, focal were unknown.
+        solved: which of camera, joints, gripper, focal, time were unknown.
         warnings: one line each.
         seconds: time per stage.
         time_offset: seconds to add to a frame's time to find its joints in the log that was given; time_sigma: its

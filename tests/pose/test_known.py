@@ -61,6 +61,18 @@ def test_a_late_log_is_found_with_the_camera(robot: Robot, clip, known: bool) ->
     assert "time" in fit.solved and not any("clock" in warning for warning in fit.warnings)
 
 
+def test_a_log_without_the_gripper_tells_the_time_and_leaves_the_gripper_to_the_masks(robot: Robot, clip) -> None:
+    times, q, camera, masks = clip
+    log_times = np.arange(-0.5, times[-1] + 0.5, 0.02)
+    log = joints(robot, log_times)
+    log[:, robot.gripper_joints] = np.nan
+    fit = fit_video(
+        robot, masks, camera=camera, q=log, q_times=log_times - 0.11, times=times, solve=["time", "gripper"]
+    )
+    assert abs(fit.time_offset + 0.11) < 0.015 and set(fit.solved) == {"gripper", "time"}
+    assert np.abs(fit.q - q)[:, robot.gripper_joints].mean() < 0.006  # metres; the gripper is some pixels wide
+
+
 def test_a_robot_that_stands_tells_no_time(robot: Robot, clip) -> None:
     times, q, camera, _ = clip
     still = np.tile(q[:1], (4, 1))
