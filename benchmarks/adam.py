@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from benchmarks.clips import Clip
+from benchmarks.synthetic import Clip
 from pose import Camera, Trajectory, render_silhouette
 from urdf import Robot
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.clips import HEIGHT, WIDTH, Clip, Noise, make_clip
+from benchmarks.synthetic import HEIGHT, WIDTH, Clip, Noise, make_clip
 from pose import Camera, FitError, fit_video
 from urdf import Robot, load_robot
 

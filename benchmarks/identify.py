@@ -2,7 +2,7 @@
 
     python -m benchmarks.identify [--robots panda ur5e ...] [--clips 2] [--segment] [--parts robot]
 
-Masks are renderings with contour errors (`benchmarks.clips`), or with --segment what the default segmenter makes of
+Masks are renderings with contour errors (`benchmarks.synthetic`), or with --segment what the default segmenter makes of
 shaded pictures of the clip. Robots compete that are installed or fetched (`urdfit robots fetch`).
 """
 
@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from benchmarks.clips import Clip, Noise, make_clip
+from benchmarks.synthetic import Clip, Noise, make_clip
 from flows.identification import at_hand
 from pose import FitError
 from pose.identify import Ranking, identify

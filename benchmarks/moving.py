@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from benchmarks.clips import Noise, draw, motion, viewpoint
+from benchmarks.synthetic import Noise, draw, motion, viewpoint
 from pose import FitError, MovingFit, fit_moving, fit_video
 from pose.kernel import make_model
 from urdf import load_robot

@@ -16,7 +16,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from benchmarks.clips import Clip, Noise, make_clip
+from benchmarks.synthetic import Clip, Noise, make_clip
 from pose import Camera, FitError, fit_video
 from pose.kernel import link_poses, make_model, project
 from urdf import Robot, load_robot

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from benchmarks.adam import adam
-from benchmarks.clips import Clip, Noise, make_clip
+from benchmarks.synthetic import Clip, Noise, make_clip
 from pose import FitError, Trajectory, fit_video
 from pose.azimuth import base_axis
 from pose.bound import bound
