@@ -66,7 +66,7 @@ def bound(
         parts: masks that there are, of robot, arm, gripper; their errors are independent of each other.
         sigma: standard deviation of an outline's error in pixels.
         correlation: distance in pixels at which two errors still share 1/e; they fall off as
-            exp(-(d / correlation)^exponent). With exponent 2 outlines are wrong but smooth, as in `benchmarks.synthetic`:
+            exp(-(d / correlation)^exponent). With exponent 2 outlines are wrong but smooth (`benchmarks.synthetic`):
             fine details of the robot's outline then still show where it is. With 1 they are rough as well.
         offset: standard deviation in pixels of a constant offset of each kind of mask; 0 when there is none.
 
