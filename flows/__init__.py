@@ -1,25 +1,36 @@
-"""Flows, files and the command line: from a video to an episode folder.
+"""Flows, files and the command line: from a video to an episode folder, from a data set to many.
 
-`run_episode` is a Prefect flow where Prefect is installed, and the same function without it otherwise.
+`run_episode` and `run_batch` are Prefect flows where Prefect is installed, and the same functions without it otherwise.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flows.batch.batch import BatchReport
+    from flows.batch.run import run_batch
     from flows.run import run_episode
 
-__all__ = ["run_episode"]
+__all__ = ["BatchReport", "run_batch", "run_episode"]
+
+_FLOWS = {
+    "run_episode": ("flows.prefect_flow", "flows.run"),
+    "run_batch": ("flows.batch.prefect_batch", "flows.batch.run"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "run_episode":
+    if name == "BatchReport":
+        return import_module("flows.batch.batch").BatchReport
+    if name not in _FLOWS:
         raise AttributeError(f"module 'flows' has no attribute {name!r}")
+    with_prefect, without = _FLOWS[name]
     try:
-        from flows.prefect_flow import run_episode
+        module = import_module(with_prefect)
     except ImportError as error:  # Prefect is absent; any other missing module is a fault to be seen
         if not (error.name or "").startswith("prefect"):
             raise
-        from flows.run import run_episode  # type: ignore[assignment]
-    return run_episode
+        module = import_module(without)
+    return getattr(module, name)

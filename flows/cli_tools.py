@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.cli_batch import batch
 from flows.cli_dataset import dataset
 from flows.cli_evaluate import evaluate
 from flows.cli_export import export
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.add_typer(robots, name="robots")
     app.add_typer(evaluate, name="evaluate")
+    app.command(epilog="Example: urdfit batch clips --robot panda --workers 2 --out batch")(batch)
     app.command(epilog="Example: urdfit dataset gs://bucket/droid_raw/lab --limit 5")(dataset)
     app.command(epilog="Example: urdfit export episodes/* --task 'pick up the cube' --out dataset")(export)
     app.command(epilog="Example: urdfit view episode --rerun")(view)

@@ -1,4 +1,4 @@
-"""Worker processes on this machine: one thread each that feeds and watches it."""
+"""Worker processes on this machine: a pool of them, and an executor with a thread for each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from flows.batch.executor import EpisodeTask, Outcome
 from flows.batch.supervise import WORK, Supervised
 
 
-class LocalExecutor:
-    """N supervised processes, each started when its first task comes and kept for the next.
+class Pool:
+    """N supervised processes, each started when it is first needed and kept.
 
     Args:
         workers: how many.
@@ -25,17 +25,43 @@ class LocalExecutor:
     def __init__(
         self, workers: int = 1, threads: int | None = None, work: str = WORK, logs: Path | None = None
     ) -> None:
+        self.workers = workers
         share = threads or max(1, cores() // workers)
-        self.slots = workers + 1  # one waits, so that nobody waits for it
-        self._tasks: queue.SimpleQueue[EpisodeTask | None] = queue.SimpleQueue()
-        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        self._outstanding = 0
-        self._closed = False
         self._crew = [
             Supervised(work, share, None if logs is None else logs / f"worker-{number}.log")
             for number in range(workers)
         ]
-        self._threads = [threading.Thread(target=self._serve, args=(one,), daemon=True) for one in self._crew]
+        self._free: queue.LifoQueue[Supervised] = queue.LifoQueue()
+        for worker in reversed(self._crew):
+            self._free.put(worker)
+
+    def run(self, task: EpisodeTask) -> Outcome:
+        """Do a task within its limits, once a process is free; from any thread."""
+        worker = self._free.get()
+        try:
+            return worker.run(task)
+        finally:
+            self._free.put(worker)
+
+    def close(self) -> None:
+        """End the processes, whatever they are doing: tasks under way come out as KILLED."""
+        for worker in self._crew:
+            worker.stop()
+
+
+class LocalExecutor:
+    """A pool's processes as an executor; arguments as of `Pool`."""
+
+    def __init__(
+        self, workers: int = 1, threads: int | None = None, work: str = WORK, logs: Path | None = None
+    ) -> None:
+        self.slots = workers + 1  # one waits, so that nobody waits for it
+        self._pool = Pool(workers, threads, work, logs)
+        self._tasks: queue.SimpleQueue[EpisodeTask | None] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._outstanding = 0
+        self._closed = False
+        self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
 
@@ -54,15 +80,15 @@ class LocalExecutor:
     def close(self) -> None:
         """End the processes, whatever they are doing."""
         self._closed = True
-        for worker, thread in zip(self._crew, self._threads):
+        self._pool.close()
+        for _ in self._threads:
             self._tasks.put(None)
-            worker.stop()
+        for thread in self._threads:
             thread.join(10.0)
 
-    def _serve(self, worker: Supervised) -> None:
+    def _serve(self) -> None:
         while not self._closed and (task := self._tasks.get()) is not None:
-            self._outcomes.put(worker.run(task))
-        worker.stop()
+            self._outcomes.put(self._pool.run(task))
 
 
 _lent: queue.SimpleQueue[Supervised] = queue.SimpleQueue()

@@ -17,6 +17,7 @@ from flows.datasets.location import Location
 from flows.datasets.source import Dataset, SourceEpisode, View
 from flows.datasets.videos import Pictures, later
 from flows.errors import FlowError
+from flows.files import sha256_json
 from pose.camera import Camera
 from segmentation.video import IMAGE_SUFFIXES, VideoFile
 
@@ -65,6 +66,16 @@ class VideoFolder(Dataset):
         text = f"{stem}.txt"
         task = location.read(text, 1 << 16).decode("utf-8", "replace").strip() if location.has(text) else None
         return SourceEpisode(id, (View("camera", open_view, files, self._camera(id, stem)),), task or None)
+
+    def stamp(self, id: str) -> str | None:
+        names = self._episodes[id]
+        stem = PurePosixPath(id).with_suffix("").as_posix() if names == [id] else id
+        stamps = [self.location.stamp(name) for name in (*names, f"{stem}.cam.json")]
+        return None if None in stamps else sha256_json([stamps, self._shared])[:16]
+
+    @cached_property
+    def _shared(self) -> list[str | None]:
+        return [self.location.stamp(name) for name in ("cam.json", "cameras.json")]
 
     def _camera(self, id: str, stem: str) -> Camera | None:
         for name in (f"{stem}.cam.json", "cam.json"):

@@ -23,6 +23,7 @@ from flows.datasets.location import Location, inside
 from flows.datasets.source import Dataset, JointLog, SourceEpisode, View
 from flows.datasets.videos import Stretch
 from flows.errors import FlowError
+from flows.files import sha256_json
 from pose.camera import Camera
 from segmentation.video import VideoFile, VideoReader
 
@@ -225,6 +226,15 @@ class LeRobot2(LeRobot):
         rows = self._rows(self._path("data_path", **place), index)
         views = [self._view(key, self._path("video_path", video_key=key, **place), rows) for key in self.cameras]
         return self._build(id, views, rows, self._tasks.get(index))
+
+    def stamp(self, id: str) -> str | None:
+        index, size = int(id.removeprefix("episode_")), self.info.get("chunks_size", 1000)
+        if not isinstance(size, int) or size < 1:
+            return None
+        place = {"episode_chunk": index // size, "episode_index": index}
+        names = [self._path("video_path", video_key=key, **place) for key in self.cameras]
+        stamps = [self.location.stamp(name) for name in names]
+        return None if None in stamps else sha256_json(stamps)[:16]
 
     def _view(self, key: str, name: str, rows: dict[str, np.ndarray]) -> View:
         location = self.location

@@ -45,6 +45,10 @@ class Location(ABC):
     def local(self, name: str) -> Path:
         """A local path with the file's content; raises FlowError where there is no such file."""
 
+    def stamp(self, name: str) -> str | None:
+        """Size and time of a file or folder, to tell cheaply that it has changed; None where that is not cheap."""
+        return None
+
     def read(self, name: str, limit: int = MAX_JSON) -> bytes:
         """The content of a file of at most `limit` bytes.
 
@@ -102,6 +106,13 @@ class LocalFolder(Location):
         if not path.is_file():
             raise FlowError(f"{path}: no such file")
         return path
+
+    def stamp(self, name: str) -> str | None:
+        try:
+            stat = os.stat(f"{self.path}/{inside(name, self.name)}")
+        except OSError:
+            return "none"
+        return f"{stat.st_size}:{stat.st_mtime_ns}"
 
 
 class RemoteFolder(Location):

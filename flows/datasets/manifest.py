@@ -21,10 +21,12 @@ from flows.datasets.location import LocalFolder, Location, open_location
 from flows.datasets.source import Dataset, JointLog, SourceEpisode, View
 from flows.datasets.videos import Pictures, later
 from flows.errors import FlowError
+from flows.files import sha256_json
 from pose.camera import Camera
 from segmentation.video import IMAGE_SUFFIXES, VideoFile
 
 COLUMNS = ("video", "id", "task", "robot", "camera", "joints", "fps")
+FILES = ("video", "camera", "joints")
 
 
 class Manifest(Dataset):
@@ -94,6 +96,14 @@ class Manifest(Dataset):
             row.get("robot") or None,
             self._joints(row["joints"]) if row.get("joints") else None,
         )
+
+    def stamp(self, id: str) -> str | None:
+        row = self._rows[id]
+        if any("://" in row.get(name, "") for name in FILES):
+            return None
+        places = [self._place(row[name]) for name in FILES if row.get(name)]
+        stamps = [location.stamp(name) for location, name in places]
+        return None if None in stamps else sha256_json([stamps, row])[:16]
 
     def _joints(self, name: str) -> JointLog:
         data = read_object(*self._place(name))
