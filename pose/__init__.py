@@ -6,6 +6,7 @@ from pose.fit import fit_video
 from pose.moving import MovingFit, fit_moving
 from pose.priors import PosePrior
 from pose.silhouette import Silhouette, render_silhouette
+from pose.tracker import Latency, Tracker, TrackState
 from pose.trajectory import Trajectory
 from pose.views import ViewsFit, fit_views
 
@@ -13,9 +14,12 @@ __all__ = [
     "Camera",
     "CameraError",
     "FitError",
+    "Latency",
     "MovingFit",
     "PosePrior",
     "Silhouette",
+    "TrackState",
+    "Tracker",
     "Trajectory",
     "ViewsFit",
     "fit_moving",
