@@ -57,12 +57,16 @@ class Camera:
         if any(self.distortion):
             k1, k2, p1, p2, k3 = self.distortion
             x, y = xy[..., 0], xy[..., 1]
-            r2 = np.minimum(x * x + y * y, 4.0)  # the polynomial is meaningless far outside the image
+            # the polynomials are meaningless far outside the image: there they end at radius 2
+            r2 = np.maximum(x * x + y * y, 1e-12)
+            shrink = np.sqrt(np.minimum(1.0, 4.0 / r2))
+            r2 = np.minimum(r2, 4.0)
+            a, b = x * shrink, y * shrink
             radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
             xy = np.stack(
                 [
-                    x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-                    y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+                    x * radial + 2 * p1 * a * b + p2 * (r2 + 2 * a * a),
+                    y * radial + p1 * (r2 + 2 * b * b) + 2 * p2 * a * b,
                 ],
                 -1,
             )
