@@ -30,10 +30,46 @@ def extract_surface(blocks: Blocks, min_weight: float = 0.0, max_jump: float = n
     )
     faces = join(*held, blocks.count, blocks.distance, index, cases, first, vertices)
     levels = np.clip(np.round(colors / 256), 0, 255).astype(np.uint8)
-    mesh = without_specks(Mesh(vertices * blocks.voxel, faces, levels), min_area)
+    mesh = without_specks(part_sheets(Mesh(vertices * blocks.voxel, faces, levels)), min_area)
     if not len(mesh.faces):
         raise TwinError("nothing to fuse: no surface was seen often enough inside the bounds")
     return mesh
+
+
+def part_sheets(mesh: Mesh) -> Mesh:
+    """Part sheets of surface that share an edge, so that no edge has four triangles and closed bodies are manifold.
+
+    It happens between two cells on both sides of an ambiguous face. Two of the triangles, one of each direction, get a
+    vertex of their own in the edge's middle.
+    """
+    vertices, colors, faces = mesh.vertices, mesh.colors, mesh.faces
+    while True:
+        start, end = faces.ravel(), faces[:, [1, 2, 0]].ravel()
+        key = np.minimum(start, end).astype(np.int64) * len(vertices) + np.maximum(start, end)
+        order = np.argsort(key, kind="stable")
+        first = np.flatnonzero(np.r_[True, key[order][1:] != key[order][:-1]])
+        touched: set[int] = set()
+        ends: list[tuple[int, int]] = []
+        fresh: list[tuple[int, int, int]] = []
+        for at in first[np.diff(np.r_[first, len(key)]) == 4]:
+            sides = order[at : at + 4]
+            onward, backward = sides[start[sides] < end[sides]], sides[start[sides] > end[sides]]
+            if len(onward) != 2 or touched & set(sides // 3):
+                continue  # triangles at two such edges wait for the next round
+            for side in (onward[0], backward[0]):
+                touched.add(side // 3)
+                apex = end[3 * (side // 3) + (side + 1) % 3]
+                middle = len(vertices) + len(ends)
+                fresh += [(start[side], middle, apex), (middle, end[side], apex)]
+            ends.append((start[onward[0]], end[onward[0]]))
+        if not ends:
+            return Mesh(vertices, faces, colors)
+        a, b = np.array(ends).T
+        vertices = np.concatenate([vertices, 0.5 * (vertices[a] + vertices[b])])
+        colors = None if colors is None else np.concatenate([colors, colors[a]])
+        kept = np.ones(len(faces), bool)
+        kept[list(touched)] = False
+        faces = np.concatenate([faces[kept], np.array(fresh, np.int32)])
 
 
 def areas(mesh: Mesh) -> np.ndarray:
