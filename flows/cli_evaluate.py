@@ -1,4 +1,4 @@
-"""`urdfit evaluate`: masks and episodes against the truth, and the segmentation benchmark."""
+"""`urdfit evaluate`: masks, episodes and twins against the truth, and the segmentation benchmark."""
 
 from __future__ import annotations
 
@@ -136,6 +136,28 @@ def evaluate_pose_command(
 
     rows = table("quantity", "value")
     for row in pose_rows(evaluate_pose(load_episode(episode), *load_truth(truth))):
+        rows.add_row(*row)
+    print_table(rows)
+
+
+@evaluate.command("twin", epilog="Example: urdfit evaluate twin scene truth --out errors.json")
+def evaluate_twin_command(
+    scene: Annotated[Path, typer.Argument(metavar="SCENE", help="Scene folder, as urdfit twin writes it.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Scene folder of the truth.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="JSON with all figures.")] = None,
+    region: Annotated[
+        str | None,
+        typer.Option("--region", metavar="X0,Y0,Z0,X1,Y1,Z1", help="Only this box, metres. Default: the truth's."),
+    ] = None,
+) -> None:
+    """Errors of surface, objects and cameras. Only what some camera saw at some time is asked for."""
+    from flows.twin_scores import evaluate_twin, twin_rows, write_twin_errors
+
+    errors = evaluate_twin(scene, truth, region)
+    if out is not None:
+        write_twin_errors(out, errors)
+    rows = table("quantity", "value")
+    for row in twin_rows(errors):
         rows.add_row(*row)
     print_table(rows)
 

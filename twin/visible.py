@@ -64,14 +64,17 @@ def before_surface(points: np.ndarray, camera: Camera, depth: np.ndarray, margin
 
 def sample_points(mesh: Mesh, spacing: float, rng: np.random.Generator) -> np.ndarray:
     """Points (N,3) spread evenly over a mesh, about one a square of side `spacing` metres."""
+    return sample_faces(mesh, spacing, rng)[0]
+
+
+def sample_faces(mesh: Mesh, spacing: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Points (N,3) as `sample_points`, and the triangle (N,) that each lies on."""
     a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
     # the running sum of areas crosses a grid with a random start: even over many small triangles
-    ends = np.cumsum(area) / spacing**2
-    if not len(ends) or ends[-1] <= 0:
-        return np.zeros((0, 3))
-    counts = np.diff(np.floor(np.r_[0, ends] + rng.random()).astype(int))
+    ends = np.cumsum(area) / spacing**2 + rng.random()
+    counts = np.diff(np.floor(np.r_[0, ends]).astype(int))
     face = np.repeat(np.arange(len(area)), counts)
     u, v = rng.random((2, len(face), 1))
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-    return a[face] + u * (b[face] - a[face]) + v * (c[face] - a[face])
+    return a[face] + u * (b[face] - a[face]) + v * (c[face] - a[face]), face
