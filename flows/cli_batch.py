@@ -53,7 +53,7 @@ VerifyOpt = Annotated[
 ]
 BareOpt = Annotated[
     bool,
-    typer.Option("--no-episode-reports", help="No overlay, report and recording of each episode: less time, disk."),
+    typer.Option("--no-episode-reports", help="No overlay, report and recording for each episode."),
 ]
 CronOpt = Annotated[
     str | None,
@@ -114,26 +114,29 @@ def batch(
     from flows.batch.progress import batch_progress
 
     with batch_progress(quiet):
-        told = _run_batch(no_prefect)(dataset, robot, out, **options)
+        told = _run_batch(no_prefect, dataset, robot, out, **options)
     if not quiet:
         show_batch(told)
     if told.failed or told.stopped:
         raise typer.Exit(1)
 
 
-def _run_batch(no_prefect: bool) -> Any:
-    """`run_batch` as a Prefect flow, or without Prefect."""
-    if no_prefect:
-        from flows.batch.run import run_batch
+def _run_batch(no_prefect: bool, dataset: str, robot: str | None, out: Path, **options: Any) -> BatchReport:
+    """`run_batch`: as a Prefect flow, or without Prefect when asked to or when there is nothing to do."""
+    from flows.batch import run
 
-        return run_batch
+    if no_prefect:
+        return run.run_batch(dataset, robot, out, **options)
+    told = run.run_if_done(dataset, robot, out, **options)
+    if told is not None:
+        return told
     if not os.environ.get("URDFIT_DEBUG"):  # our own bar and one-line errors say it all
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
     import flows
 
-    return flows.run_batch
+    return flows.run_batch(dataset, robot, out, **options)
 
 
 def show_batch(told: BatchReport) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -12,6 +12,7 @@ from flows.cli_dataset import dataset
 from flows.cli_evaluate import evaluate
 from flows.cli_export import export
 from flows.cli_robots import robots
+from flows.cli_view import view
 from flows.terminal import print_table, table
 
 RANKED = 4  # robots shown of a ranking
@@ -24,37 +25,8 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: urdfit batch clips --robot panda --workers 2 --out batch")(batch)
     app.command(epilog="Example: urdfit dataset gs://bucket/droid_raw/lab --limit 5")(dataset)
     app.command(epilog="Example: urdfit export episodes/* --task 'pick up the cube' --out dataset")(export)
-    app.command(epilog="Example: urdfit view episode --rerun")(view)
+    app.command(epilog="Example: urdfit view episode")(view)
     app.command(epilog="Example: urdfit doctor")(doctor)
-
-
-def view(
-    episode: Annotated[Path, typer.Argument(metavar="EPISODE", help="Episode folder.")],
-    rerun: Annotated[bool, typer.Option("--rerun", help="Open the recording in Rerun's viewer.")] = False,
-    path_only: Annotated[bool, typer.Option("--print", help="Print the file's path instead of opening it.")] = False,
-) -> None:
-    """Open an episode's report in the browser, or its recording in Rerun."""
-    import shutil
-    import subprocess
-    import sys
-    import webbrowser
-
-    from flows.errors import FlowError
-
-    file = episode / ("scene.rrd" if rerun else "report.html")
-    if not file.is_file():
-        raise FlowError(f"{file}: no such file; make it with `urdfit run`")
-    typer.echo(str(file.absolute()))
-    if path_only:
-        return
-    if not rerun:
-        webbrowser.open(file.absolute().as_uri())
-        return
-    viewer = Path(sys.executable).with_name("rerun")
-    command = str(viewer) if viewer.exists() else shutil.which("rerun")
-    if command is None:
-        raise FlowError("Rerun's viewer is not installed: pip install rerun-sdk")
-    raise typer.Exit(subprocess.call([command, str(file)]))
 
 
 def doctor() -> None:

@@ -71,7 +71,7 @@ class Frames(ABC):
 
 
 def open_frames(source: str | Path | VideoReader | Frames | Sequence[np.ndarray], fps: float | None = None) -> Frames:
-    """Frames of a video file, a folder of images, a reader of either, or arrays (H,W,3) uint8 RGB in a sequence.
+    """Frames of a video file, a folder of images, any video reader, or arrays (H,W,3) uint8 RGB in a sequence.
 
     Raises:
         VideoError: as `open_video`, or a sequence that is empty or holds no pictures.
@@ -85,7 +85,11 @@ def open_frames(source: str | Path | VideoReader | Frames | Sequence[np.ndarray]
         return FileFrames(source)
     if isinstance(source, ImageFolder):
         return FolderFrames(source)
-    if not isinstance(source, VideoReader) and hasattr(source, "__len__") and hasattr(source, "__getitem__"):
+    if isinstance(source, VideoReader):
+        from segmentation.stream_frames import StreamFrames
+
+        return StreamFrames(source)
+    if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
         return ArrayFrames(source, fps or 30.0)
     raise TypeError(f"frames must be a path, a video reader or a sequence of arrays, got {type(source).__name__}")
 

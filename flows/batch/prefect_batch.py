@@ -46,7 +46,7 @@ class PrefectExecutor:
     def __init__(self, pool: Pool) -> None:
         self.slots = pool.workers + 1
         self._pool = pool
-        self._runner = ThreadPoolTaskRunner(max_workers=pool.workers).__enter__()
+        self._runner: ThreadPoolTaskRunner = ThreadPoolTaskRunner(max_workers=pool.workers).__enter__()
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._outstanding = 0
 

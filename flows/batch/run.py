@@ -68,7 +68,35 @@ def run_batch(
         episode_reports=episode_reports, time_limit=time_limit, memory_limit=memory_limit, retries=retries,
         limit=limit, retry_failed=retry_failed, verify=verify,
     )  # fmt: skip
-    return finish(carry_out(batch, executor_maker(batch, workers, runner, address, resources)))
+    make = executor_maker(batch, workers, runner, address, resources)
+    return finish(carry_out(batch, make))
+
+
+class _WorkLeft(Exception):
+    """There are episodes to be done."""
+
+
+def run_if_done(
+    dataset: str | Path,
+    robot: str | Path | None,
+    out: str | Path,
+    *,
+    workers: int = 1,
+    runner: str = "local",
+    address: str | None = None,
+    resources: Mapping[str, float] | None = None,
+    **options: Any,
+) -> BatchReport | None:
+    """`run_batch` where nothing is left to do, else None: finding that out takes less time than starting Prefect."""
+    batch = make_batch(dataset, robot, out, **options)
+    executor_maker(batch, workers, runner, address, resources)
+
+    def refuse() -> Executor:
+        raise _WorkLeft
+
+    with suppress(_WorkLeft):
+        return finish(carry_out(batch, refuse))
+    return None
 
 
 def make_batch(
