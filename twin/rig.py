@@ -101,20 +101,24 @@ class Rig:
             numbers (V,T), -1 where a camera has none near enough.
         """
         clocks = [camera.times for camera in self.cameras]
-        if tolerance is None:
-            tolerance = 0.6 * max((float(np.median(np.diff(c))) for c in clocks if len(c) > 1), default=1.0)
         main = max(clocks, key=lambda clock: len(clock) if len(clocks) == 1 else _shared(clock, clocks))
         kept = [0]
         for i in range(1, len(main)):
             if main[i] - main[kept[-1]] >= step - 1e-9:
                 kept.append(i)
-        times = main[kept]
+        return main[kept], self.frames_at(main[kept], tolerance)
+
+    def frames_at(self, times: np.ndarray, tolerance: float | None = None) -> np.ndarray:
+        """(V,T) numbers of the frames nearest to times (T,), -1 where a camera has none within the tolerance."""
+        clocks = [camera.times for camera in self.cameras]
+        if tolerance is None:
+            tolerance = 0.6 * max((float(np.median(np.diff(c))) for c in clocks if len(c) > 1), default=1.0)
         frames = np.full((len(clocks), len(times)), -1)
         for v, clock in enumerate(clocks):
             nearest = _nearest(clock, times)
             near = np.abs(clock[nearest] - times) <= tolerance
             frames[v, near] = nearest[near]
-        return times, frames
+        return frames
 
     def observations(
         self,

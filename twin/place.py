@@ -1,0 +1,383 @@
+"""Where the cameras of a rig are, and what the robot did: one fit of all views, the robot being the target.
+
+    placed = place_rig(load_rig("rig.json"), load_robot("panda"), masks)  # masks of every camera, by frame
+    placed.rig.cameras[0].camera.T_cam_base, placed.motion
+
+Poses that were given are checked against the robot and repaired, not trusted; a camera that cannot be placed is named
+and left out, and the others are placed all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from pose import PosePrior, ViewsFit, fit_views
+from twin.errors import TwinError
+from twin.place_depth import check_depth
+from twin.rig import Rig, RigCamera
+from twin.scene import RobotMotion
+from twin.sync import clock_offsets
+from urdf import Robot
+
+MaskSet = Sequence[Mapping[str, np.ndarray]]
+Progress = Callable[[str, int, int], None]
+MOST = 100  # instants of a fit
+CHECKED = 8  # instants by which given poses are judged
+LOOKED = 24  # frames that are searched for a robot
+LEAST = 5e-4  # of a picture: less is no robot
+UNRELATED = 0.5  # s between frames from which on they are poses of their own, not a motion
+CONTRADICTS = 0.8  # of the best view's IoU: a given pose with less is not believed
+POOR = 0.6  # of the best view's IoU: a view that is explained worse is left out of the fit
+BELIEVED = PosePrior(np.eye(4), float(np.deg2rad(1.0)), 0.02)  # how far given poses that pass are off, usually
+REPAIRED = 0.005, np.deg2rad(0.3)  # metres, radians: less is no repair,
+SIGNIFICANT = 2.5  # nor is less than this many standard deviations
+SYNCED = 0.6  # frames: clocks that differ by less are left alone
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What became of a camera.
+
+    Attributes:
+        name: of the camera.
+        state: "placed", "confirmed", "repaired" (a given pose was off) or "left out".
+        text: one line for people.
+        moved_m, moved_rad: from the given pose, NaN where none was given.
+        sigma_m, sigma_rad: largest standard deviation of place and turn; NaN where left out.
+        iou: median overlap of its masks with the fitted robot.
+        clock_s: what was added to its stamps.
+        depth_scale: metres a unit after the check, NaN without depth.
+    """
+
+    name: str
+    state: str
+    text: str
+    moved_m: float = float("nan")
+    moved_rad: float = float("nan")
+    sigma_m: float = float("nan")
+    sigma_rad: float = float("nan")
+    iou: float = float("nan")
+    clock_s: float = 0.0
+    depth_scale: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A rig in the robot's base frame.
+
+    Attributes:
+        rig: cameras that were left out have no T_cam_base.
+        motion: the robot's joints at the instants of the fit.
+        sigma, observable: (T,n) of the joints; valid: (T,) instants that the fit explains.
+        fit: of the views in `views`, whole.
+        views: numbers of the cameras that were placed.
+        statements: one a camera. warnings: one line each.
+    """
+
+    rig: Rig
+    motion: RobotMotion
+    sigma: np.ndarray
+    observable: np.ndarray
+    valid: np.ndarray
+    fit: ViewsFit
+    views: tuple[int, ...]
+    statements: tuple[Statement, ...]
+    warnings: tuple[str, ...]
+
+    def joints_at(self, time_s: float) -> np.ndarray | None:
+        """(n,) joints at a time on the rig's clock, linear between instants; None where the motion is not known."""
+        times, q = self.motion.times, self.motion.q
+        after = int(np.searchsorted(times, time_s))
+        near = [i for i in (after - 1, after) if 0 <= i < len(times) and self.valid[i] and np.isfinite(q[i]).all()]
+        if not near:
+            return None
+        step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+        if len(near) == 1:
+            return q[near[0]] if abs(times[near[0]] - time_s) <= step else None
+        share = (time_s - times[near[0]]) / (times[near[1]] - times[near[0]])
+        return (1 - share) * q[near[0]] + share * q[near[1]]
+
+
+class _At(Sequence):
+    """Masks of a camera at the instants of a rig, read one at a time; None where it has no frame."""
+
+    def __init__(self, masks: MaskSet, frames: np.ndarray) -> None:
+        self._masks, self._frames = masks, frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, t):
+        return None if self._frames[t] < 0 else self._masks[int(self._frames[t])]
+
+
+def place_rig(
+    rig: Rig,
+    robot: Robot,
+    masks: Sequence[MaskSet | None],
+    *,
+    joints: tuple[np.ndarray, np.ndarray | None] | None = None,
+    sync: bool = True,
+    most: int = MOST,
+    robot_name: str | None = None,
+    progress: Progress | None = None,
+    seed: int = 0,
+) -> Placed:
+    """Place all cameras in the robot's base frame, and find its joints.
+
+    Args:
+        masks: by camera, its masks by frame as for `fit_video`; None for a camera without.
+        joints: rows (M,n) in rad and m, NaN in columns that are not known, and their times (M,) on the rig's clock, or
+            None where rows are the frames of the first camera. None: joints are found as well.
+        sync: whether clocks are compared by the robot's motion.
+        most: instants that are fitted; a longer clip is thinned.
+        robot_name: what the motion calls the robot; by default its own name.
+        progress: called with (stage, done, total).
+        seed: of the random searches.
+
+    Raises:
+        TwinError: masks or joints that do not fit the rig, or no camera that sees a robot.
+        FitError: no pose that explains the masks of any camera.
+    """
+    if len(masks) != len(rig):
+        raise TwinError(
+            f"{len(rig)} cameras but {len(masks)} sets of masks: give one a camera, None where there is none"
+        )
+    out: dict[int, str] = {v: why for v in range(len(rig)) if (why := _blind(rig, masks, v))}
+    usable = [v for v in range(len(rig)) if v not in out]
+    if not usable:
+        raise TwinError("no camera sees the robot: " + "; ".join(f"{rig.names[v]}: {why}" for v, why in out.items()))
+    rig, clocks = _synced(rig, [m if v in usable else None for v, m in enumerate(masks)], sync)
+    while True:
+        fit, times, gone = _fit(rig, robot, masks, usable, joints, most, progress, seed)
+        poor = _worst(fit, usable)
+        if poor is None:
+            break
+        overlap = _iou(fit, usable.index(poor))
+        out[poor] = f"the robot does not explain its masks (IoU {overlap:.2f}); the other cameras agree without it"
+        usable.remove(poor)
+    states = {v: _state(_given(rig, v), fit, i) for i, v in enumerate(usable)}
+    if joints is None and any(state == "confirmed" for state in states.values()):
+        fit = _held(rig, robot, masks, usable, states, fit, times, progress, seed)
+    statements, cameras = [], list(rig.cameras)
+    for v in range(len(rig)):
+        if v in out:
+            lens = cameras[v].camera
+            cameras[v] = replace(
+                cameras[v], camera=None if lens is None else replace(lens, T_cam_base=None), Ts_cam_base=None
+            )
+            statements.append(Statement(rig.names[v], "left out", f"left out: {out[v]}", clock_s=clocks[v]))
+            continue
+        i = usable.index(v)
+        given = _given(rig, v)
+        cameras[v] = cameras[v].placed(fit.cameras[i])
+        cameras[v], depth = check_depth(cameras[v], robot, fit, i, times)
+        statements.append(_statement(rig.names[v], given, fit, i, states[v], v in gone, clocks[v], depth, cameras[v]))
+    motion = RobotMotion(robot_name or robot.name, fit.joint_names, fit.q, times, _stillest(fit))
+    return Placed(
+        replace(rig, cameras=tuple(cameras), world="base"), motion, fit.sigma, fit.observable, fit.valid, fit,
+        tuple(usable), tuple(statements), fit.warnings,
+    )  # fmt: skip
+
+
+def _blind(rig: Rig, masks: Sequence[MaskSet | None], v: int) -> str | None:
+    """Why a camera cannot take part; None: it can."""
+    mine = masks[v]
+    if mine is None or len(mine) == 0:
+        return "it has no masks"
+    if rig.cameras[v].Ts_cam_base is not None:
+        return "it moves; only cameras that stand still are placed"
+    frames = np.unique(np.linspace(0, len(mine) - 1, LOOKED).round().astype(int))
+    shares = [max(float((np.asarray(m) != 0).mean()) for m in mine[int(t)].values()) for t in frames]
+    if max(shares) < LEAST:
+        return f"it sees no robot in any of {len(frames)} frames looked at"
+    return None
+
+
+def _synced(rig: Rig, masks: Sequence[MaskSet | None], wanted: bool) -> tuple[Rig, list[float]]:
+    """The rig with clocks put right where the robot's motion tells that they differ, and by how much."""
+    shifts = [0.0] * len(rig)
+    if not wanted or sum(m is not None for m in masks) < 2 or _unrelated(rig):
+        return rig, shifts
+    for v, found in enumerate(clock_offsets(rig, masks)):
+        frame = float(np.median(np.diff(rig.cameras[v].times))) if len(rig.cameras[v].times) > 1 else 0.0
+        if found is not None and found.told and abs(found.seconds) > SYNCED * frame:
+            shifts[v] = found.seconds
+    cameras = [replace(c, offset=c.offset + s) for c, s in zip(rig.cameras, shifts)]
+    return replace(rig, cameras=tuple(cameras)), shifts
+
+
+def _unrelated(rig: Rig) -> bool:
+    """Pictures of poses, not of a motion."""
+    return all(len(c.times) < 3 or float(np.median(np.diff(c.times))) >= UNRELATED for c in rig.cameras)
+
+
+def _given(rig: Rig, v: int) -> np.ndarray | None:
+    camera = rig.cameras[v].camera
+    return None if camera is None or camera.T_cam_base is None or rig.world != "base" else np.asarray(camera.T_cam_base)
+
+
+def _fit(
+    rig: Rig, robot: Robot, masks: Sequence[MaskSet | None], usable: Sequence[int],
+    joints: tuple[np.ndarray, np.ndarray | None] | None, most: int, progress: Progress | None, seed: int,
+) -> tuple[ViewsFit, np.ndarray, set[int]]:  # fmt: skip
+    """The fit of some cameras, its instants, and the cameras whose given poses were not believed."""
+    part = replace(rig, cameras=tuple(rig.cameras[v] for v in usable))
+    clock = part.instants()[0]
+    times, frames = part.instants(step=0.0 if len(clock) <= most else float(np.ptp(clock)) / (most - 1))
+    q, solve = _joints(joints, rig, robot, times)
+    looks = [_At(masks[v], frames[i]) for i, v in enumerate(usable)]  # type: ignore[arg-type]
+    lenses = [part.cameras[i].camera for i in range(len(usable))]
+    poses = {i: T for i, v in enumerate(usable) if (T := _given(rig, v)) is not None}
+    gone = set()
+    if q is None and poses:
+        gone = _contradicting(robot, looks, lenses, poses, seed)
+    elif q is not None:
+        gone = set(poses)  # with known joints a pose is found without the given one
+    free = [None if c is None else replace(c, T_cam_base=poses[i] if i in poses and i not in gone else None)
+            for i, c in enumerate(lenses)]  # fmt: skip
+    priors = {i: replace(BELIEVED, T_cam_base=poses[i]) for i in poses if i not in gone}
+    fit = fit_views(
+        robot, looks, free, q=q, solve=solve, priors=priors, times=None if _unrelated(part) else times,
+        progress=progress, seed=seed,
+    )  # fmt: skip
+    return fit, times, {usable[i] for i in gone} if q is None else set()
+
+
+def _joints(
+    joints: tuple[np.ndarray, np.ndarray | None] | None, rig: Rig, robot: Robot, times: np.ndarray
+) -> tuple[np.ndarray | None, list[str] | None]:
+    """Rows (T,n) at the instants, and what remains to be solved for."""
+    if joints is None:
+        return None, None
+    rows, clock = np.array(joints[0], float), joints[1]
+    clock = rig.cameras[0].times if clock is None else np.asarray(clock, float)
+    if rows.shape != (len(clock), len(robot.joint_names)):
+        raise TwinError(
+            f"joints have shape {'x'.join(map(str, rows.shape))}, expected {len(clock)} rows (the frames of "
+            f"{rig.names[0]}, or the rows' own times) of {len(robot.joint_names)} joints"
+        )
+    silent = np.isnan(rows).all(0)
+    if silent[robot.arm_joints].any() or np.isnan(rows[:, ~silent]).any():
+        name = robot.joint_names[int(np.flatnonzero(np.isnan(rows).any(0))[0])]
+        raise TwinError(f"joint {name} is missing in some rows; give every joint of the arm in every row, or no joints")
+    rows[:, silent] = robot.rest[silent]
+    q = np.stack([np.interp(times, clock, column) for column in rows.T], 1)
+    return q, ["gripper"] if silent.any() else None
+
+
+def _contradicting(robot: Robot, looks, lenses, poses: dict[int, np.ndarray], seed: int) -> set[int]:
+    """Given poses that the masks speak against: the worst is let go until the rest agree.
+
+    A lone given pose is believed: with unknown joints there is nothing to hold it against.
+    """
+    gone: set[int] = set()
+    count = len(looks[0])
+    some = np.unique(np.linspace(0, count - 1, min(CHECKED, count)).round().astype(int))
+    while len(poses) - len(gone) > 1:
+        held = sorted(set(poses) - gone)
+        few = [[looks[i][int(t)] for t in some] for i in held]
+        shown = [i for i, view in zip(held, few) if any(m is not None for m in view)]
+        if len(shown) < 2:
+            break
+        fit = fit_views(
+            robot, [few[held.index(i)] for i in shown],
+            [replace(lenses[i], T_cam_base=poses[i]) for i in shown], seed=seed,
+        )  # fmt: skip
+        overlap = [_iou(fit, k) for k in range(len(shown))]
+        worst = int(np.argmin(overlap))
+        if overlap[worst] >= CONTRADICTS * max(overlap):
+            break
+        gone.add(shown[worst])
+    return gone
+
+
+def _iou(fit: ViewsFit, i: int) -> float:
+    seen = fit.iou[i][np.isfinite(fit.iou[i])]
+    return float(np.median(seen)) if len(seen) else 0.0
+
+
+def _worst(fit: ViewsFit, usable: Sequence[int]) -> int | None:
+    """The camera that is explained far worse than the best one."""
+    overlap = [_iou(fit, i) for i in range(len(usable))]
+    worst = int(np.argmin(overlap))
+    return usable[worst] if len(usable) > 1 and overlap[worst] < POOR * max(overlap) else None
+
+
+def _state(given: np.ndarray | None, fit: ViewsFit, i: int) -> str:
+    if given is None:
+        return "placed"
+    moved = apart(np.asarray(fit.cameras[i].T_cam_base), given)
+    near = all(m <= max(least, SIGNIFICANT * s) for m, least, s in zip(moved, REPAIRED, _sigma(fit, i)))
+    return "confirmed" if near else "repaired"
+
+
+def _sigma(fit: ViewsFit, i: int) -> tuple[float, float]:
+    """Largest standard deviation of a camera's place (m) and turn (rad)."""
+    deviation = np.sqrt(np.maximum(np.diag(fit.covariance)[6 * i : 6 * i + 6], 0))
+    return float(deviation[3:].max()), float(deviation[:3].max())
+
+
+def _held(
+    rig: Rig, robot: Robot, masks: Sequence[MaskSet | None], usable: Sequence[int], states: Mapping[int, str],
+    fit: ViewsFit, times: np.ndarray, progress: Progress | None, seed: int,
+) -> ViewsFit:  # fmt: skip
+    """The fit again with the confirmed poses held: a calibration that passes is better than what masks tell."""
+    part = replace(rig, cameras=tuple(rig.cameras[v] for v in usable))
+    frames = part.frames_at(times)
+    looks = [_At(masks[v], frames[i]) for i, v in enumerate(usable)]  # type: ignore[arg-type]
+    known = np.flatnonzero(np.isfinite(fit.q).all(1))
+    nearest = known[np.abs(known[:, None] - np.arange(len(times))).argmin(0)]
+    lenses, priors = [], {}
+    for i, v in enumerate(usable):
+        given, found = _given(rig, v), np.asarray(fit.cameras[i].T_cam_base)
+        held = states[v] == "confirmed" and given is not None
+        lenses.append(replace(fit.cameras[i], T_cam_base=given if held else found))
+        if not held:
+            priors[i] = PosePrior(found, 0.1, 0.1)
+    return fit_views(
+        robot, looks, lenses, q=fit.q[nearest], solve=["joints", "gripper"], priors=priors,
+        times=None if _unrelated(part) else times, progress=progress, seed=seed,
+    )  # fmt: skip
+
+
+def _statement(
+    name: str, given: np.ndarray | None, fit: ViewsFit, i: int, state: str, contradicted: bool, clock: float, depth: str,
+    camera: RigCamera,
+) -> Statement:  # fmt: skip
+    sigma_m, sigma_rad = _sigma(fit, i)
+    moved_m = moved_rad = float("nan")
+    told = f"+- {1e3 * sigma_m:.1f} mm, {np.rad2deg(sigma_rad):.2f} deg"
+    text = f"placed ({told})"
+    if given is not None:
+        moved_m, moved_rad = apart(np.asarray(fit.cameras[i].T_cam_base), given)
+        how = f"{1e3 * moved_m:.1f} mm and {np.rad2deg(moved_rad):.2f} deg"
+        if state == "confirmed":
+            text = "given pose confirmed"
+        elif contradicted:
+            text = f"given pose contradicts the other cameras; found anew, {how} away ({told})"
+        else:
+            text = f"given pose repaired by {how} ({told})"
+    if clock:
+        text += f"; its clock put forward by {1e3 * clock:.0f} ms"
+    scale = float("nan") if camera.depth is None else camera.depth.scale
+    return Statement(
+        name, state, text + depth, moved_m, moved_rad, sigma_m, sigma_rad, _iou(fit, i), clock, scale
+    )  # fmt: skip
+
+
+def apart(T_cam_base: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Metres between the places of two cameras, and radians between their directions."""
+    a, b = np.linalg.inv(T_cam_base), np.linalg.inv(other)
+    turn = Rotation.from_matrix(a[:3, :3].T @ b[:3, :3]).magnitude()
+    return float(np.linalg.norm(a[:3, 3] - b[:3, 3])), float(turn)
+
+
+def _stillest(fit: ViewsFit) -> int:
+    """The first instant that the fit explains."""
+    good = np.flatnonzero(fit.valid)
+    return int(good[0]) if len(good) else 0
