@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-GRAZING = 0.15  # cosine below which a surface is seen too flat for its depth to be believed
+GRAZING = 0.1  # cosine below which a surface is seen too flat for its depth to be believed
 
 
 def clean_depth(

@@ -26,14 +26,14 @@ def around(steps, elevations, distance=0.5):
             yield distance * np.array([np.cos(a) * np.cos(e), np.sin(a) * np.cos(e), np.sin(e)])
 
 
-def sphere_view(eye, size=(96, 72), focal=150.0, view=0):
-    """A sphere of RADIUS at the origin before nothing: exact depth and mask."""
+def sphere_view(eye, size=(96, 72), focal=150.0, view=0, center=(0, 0, 0), radius=RADIUS):
+    """A sphere before nothing, in the middle of the picture if it is at the origin: exact depth and mask."""
     camera = Camera.from_focal(*size, focal, look_at(eye))
     v, u = np.indices(size[::-1])
     rays = np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(camera.K).T
-    center = camera.T_cam_base[:3, 3]
+    center = camera.T_cam_base[:3, :3] @ center + camera.T_cam_base[:3, 3]
     a, b = (rays**2).sum(-1), rays @ center
-    inside = b * b - a * (center @ center - RADIUS**2)
+    inside = b * b - a * (center @ center - radius**2)
     depth = np.where(inside > 0, (b - np.sqrt(np.maximum(inside, 0))) / a, 0).astype(np.float32)
     image = np.full((*size[::-1], 3), (200, 100, 50), np.uint8)
     return Observation(camera, image, depth, mask=inside > 0, view=view)
