@@ -38,6 +38,7 @@ ARGUMENTS = (
 )  # fmt: skip
 HERE = ("", "localhost", "127.0.0.1", "::1")
 OWN = ("data", "blob", "about", "file", "chrome", "devtools")  # schemes that never leave the machine
+LONGEST = 200  # letters of an address: some hold whole files
 SETTLE = 0.3  # s after which a page that is ready is looked at
 
 
@@ -113,6 +114,7 @@ class _Tab:
 
     def __init__(self, connection: Any, ends: float) -> None:
         self.connection, self.ends, self.visit, self._sent = connection, ends, Visit(), 0
+        self._asked: dict[str, str] = {}  # address of every request
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """The answer to one command."""
@@ -138,9 +140,12 @@ class _Tab:
     def _note(self, event: str | None, about: dict[str, Any]) -> None:
         visit = self.visit
         if event in ("Network.requestWillBeSent", "Network.webSocketCreated"):
-            visit.requests.append(about.get("url") or about["request"]["url"])
+            url = str(about.get("url") or about["request"]["url"])
+            visit.requests.append(url[:LONGEST])
+            self._asked[about["requestId"]] = url
         elif event == "Network.loadingFailed" and not about.get("canceled"):
-            visit.errors.append(f"request failed: {about.get('errorText')}")
+            url = self._asked.get(about["requestId"], "?")
+            visit.errors.append(f"request failed: {url[:LONGEST]}: {about.get('errorText')}")
         elif event == "Runtime.exceptionThrown":
             details = about["exceptionDetails"]
             visit.errors.append(details.get("exception", {}).get("description") or details["text"])
@@ -148,7 +153,7 @@ class _Tab:
             said = [str(arg.get("value", arg.get("description"))) for arg in about["args"]]
             visit.errors.append("console: " + " ".join(said))
         elif event == "Log.entryAdded" and about["entry"]["level"] == "error":
-            visit.errors.append(about["entry"]["text"])
+            visit.errors.append(f"{about['entry']['text']}: {about['entry'].get('url', '')[:LONGEST]}")
 
 
 @contextmanager

@@ -193,8 +193,10 @@ def test_evaluate(clip, make_episode, tmp_path, urdfit):
 
 def test_view(make_episode, tmp_path, urdfit):
     write_episode(replace(make_episode()), tmp_path)
-    code, _, err = urdfit("view", tmp_path)
+    code, _, err = urdfit("view", tmp_path, "--report")
     assert code == 1 and "report.html" in err
+    code, _, err = urdfit("view", tmp_path / "nothing")
+    assert code == 1 and "neither an episode" in err
     (tmp_path / "report.html").touch()
     code, out, _ = urdfit("view", tmp_path, "--print")
     assert code == 0 and out.strip() == str(tmp_path / "report.html")
