@@ -33,6 +33,7 @@ def clean_depth(
     z = np.where((z >= near) & (z <= far), z, 0)
     if ignore is not None:
         z[ignore] = 0
+    z = fill_gaps(z, ignore, jump)
     agree = np.zeros(z.shape, np.int8)
     padded = np.pad(z, 1)
     tolerance = jump * z
@@ -42,6 +43,27 @@ def clean_depth(
                 other = padded[dy : dy + z.shape[0], dx : dx + z.shape[1]]
                 agree += (np.abs(other - z) < tolerance) & (other > 0)
     return np.where(agree >= support, z, 0).astype(np.float32)
+
+
+def fill_gaps(depth: np.ndarray, ignore: np.ndarray | None, jump: float) -> np.ndarray:
+    """Depth with gaps of one or two pixels closed where both sides are the same surface; edges do not move.
+
+    Depth that was carried over to a colour camera of finer pixels has such gaps in rows and columns.
+    """
+    total = np.zeros(depth.shape, np.float32)
+    weight = np.zeros(depth.shape, np.float32)
+    w = np.where(depth > 0, 1 / np.maximum(depth, 1e-6), 0).astype(np.float32)
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        for back, ahead in ((1, 1), (1, 2), (2, 1)):
+            a = _shifted(_shifted(w, -back * dy, 0), -back * dx, 1)
+            b = _shifted(_shifted(w, ahead * dy, 0), ahead * dx, 1)
+            same = (a > 0) & (b > 0) & (np.abs(a - b) < jump * np.maximum(a, b))
+            total += np.where(same, (a * ahead + b * back) / (back + ahead), 0)
+            weight += same
+    gap = (depth <= 0) & (weight > 0)
+    if ignore is not None:
+        gap &= ~ignore
+    return np.where(gap, weight / np.maximum(total, 1e-12), depth)
 
 
 def slant(depth: np.ndarray, K: np.ndarray, jump: float = 0.02, window: int = 3) -> np.ndarray:

@@ -10,7 +10,7 @@ from twin.observation import Observation
 from twin.surface import areas, volume
 from twin.tsdf import TsdfSettings, Volume, fuse_depth
 from twin.tsdf_blocks import Blocks, find, insert_all
-from twin.tsdf_depth import clean_depth, slant
+from twin.tsdf_depth import clean_depth, fill_gaps, slant
 
 
 def test_sphere_comes_back_closed_and_outwards():
@@ -128,3 +128,19 @@ def test_nothing_to_fuse():
     for views in ([], [Observation(sphere_view((0.5, 0, 0)).camera, np.zeros((72, 96, 3), np.uint8))]):
         with pytest.raises(TwinError, match="nothing to fuse"):
             fuse_depth(views)
+
+
+def test_gaps_close_and_edges_stay():
+    """Rows and columns that a finer colour camera leaves empty are filled; things do not grow, nothing hidden fills."""
+    v, u = np.indices((30, 30))
+    plane = 1 / (1.0 + 0.002 * u - 0.001 * v)
+    depth = np.where(u < 20, plane, 0)
+    depth[::3] = 0
+    depth[:, 4::5] = depth[:, 5::5] = 0
+    hidden = np.zeros(depth.shape, bool)
+    hidden[9, 2] = True
+    filled = fill_gaps(depth.astype(np.float32), hidden, 0.02)
+    assert np.abs(filled - plane)[1:27, 1:19][~hidden[1:27, 1:19]].max() < 1e-4 and filled[9, 2] == 0
+    assert (filled[:, 20:] == 0).all()
+    step = np.where(u < 15, 0.5, np.where(u > 15, 1.0, 0)).astype(np.float32)
+    assert (fill_gaps(step, None, 0.02)[:, 15] == 0).all()  # nothing between front and back
