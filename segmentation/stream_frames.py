@@ -1,4 +1,4 @@
-"""Any frame of a video reader that can only be read from its start: a stretch of a file, pictures fetched one by one."""
+"""Any frame of a video that can only be read from its start: a stretch of a file, pictures fetched one by one."""
 
 from __future__ import annotations
 

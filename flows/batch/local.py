@@ -17,7 +17,7 @@ class Pool:
 
     Args:
         workers: how many.
-        threads: for the libraries of each; None = the machine's cores shared out.
+        threads: for the libraries of each; None = as $OMP_NUM_THREADS says, else the machine's cores shared out.
         work: "module:function" that does a task.
         logs: folder for what the processes print.
     """
@@ -26,7 +26,7 @@ class Pool:
         self, workers: int = 1, threads: int | None = None, work: str = WORK, logs: Path | None = None
     ) -> None:
         self.workers = workers
-        share = threads or max(1, cores() // workers)
+        share = threads or _told_threads() or max(1, cores() // workers)
         self._crew = [
             Supervised(work, share, None if logs is None else logs / f"worker-{number}.log")
             for number in range(workers)
@@ -107,6 +107,11 @@ def run_limited(task: EpisodeTask, threads: int | None = None, work: str = WORK)
         return worker.run(task)
     finally:
         _lent.put(worker)
+
+
+def _told_threads() -> int | None:
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdecimal() and int(text) > 0 else None
 
 
 def cores() -> int:

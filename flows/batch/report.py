@@ -65,15 +65,18 @@ def render(out: Path) -> str:
             {"id": id, "folder": folder, "iou": iou, "data": Markup(_thumbnail(out / folder))}
             for id, folder, iou in summary.pictured
         ],
+        page="report.html" if state["settings"]["report"] else "episode.json",
         settings={k: v for k, v in _settings(state).items() if v is not None},
         written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     )
 
 
 def span(seconds: float) -> str:
-    """A duration as people say it: 3.2 s, 12 min, 5 h 20 min, 2 d 4 h."""
+    """A duration as people say it: 20 ms, 3.2 s, 12 min, 5 h 20 min, 2 d 4 h."""
     if not np.isfinite(seconds):
         return "?"
+    if seconds < 0.1:
+        return f"{1000 * seconds:.0f} ms"
     if seconds < 99.5:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,6 +1,7 @@
 """The same job as a Prefect flow: results kept across runs, retries for what is worth it, offline."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,3 +121,28 @@ def test_a_killed_run_leaves_the_old_episode(clip, fakes, cache, tmp_path, stage
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
     again = run_episode(clip.video, "panda", tmp_path / "e", masks=clip.masks, seed=1)
     assert load_episode(again).settings["seed"] == 1
+
+
+def test_a_batch_is_a_flow_with_a_task_an_episode(clip, fakes, tmp_path, monkeypatch):
+    from prefect.client.orchestration import get_client
+
+    import flows
+    from flows.batch import prefect_batch
+    from flows.batch.worker import run_task
+
+    class PoolHere:
+        workers, run, close = 2, staticmethod(run_task), staticmethod(lambda: None)
+
+    monkeypatch.setattr(prefect_batch, "Pool", lambda workers, logs: PoolHere)
+    videos = tmp_path / "clips"
+    videos.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(clip.video, videos / name)
+    (videos / "none.mp4").write_bytes(b"no video")
+    told = flows.run_batch(videos, "panda", tmp_path / "out", workers=2)
+    assert (told.done, told.failed, told.left) == (2, 1, 0)
+    with get_client(sync_client=True) as client:
+        ends = {run.name: run.state.type.value for run in client.read_task_runs() if run.name.endswith(".mp4")}
+        (artifact,) = (a for a in client.read_latest_artifacts() if a.key == "urdfit-batch")
+    assert ends == {"a.mp4": "COMPLETED", "b.mp4": "COMPLETED", "none.mp4": "FAILED"}
+    assert artifact.description == told.summary()
