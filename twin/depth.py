@@ -10,8 +10,6 @@ import numpy as np
 
 from twin.errors import TwinError
 
-FARTHEST = 100.0  # metres; more is no depth of a robot's surroundings
-
 
 @dataclass(frozen=True)
 class DepthFolder:
@@ -47,5 +45,4 @@ class DepthFolder:
         if self.rotated:
             bits = raw.astype(np.uint32)
             raw = ((bits >> self.rotated) | (bits << (16 - self.rotated))) & 0xFFFF
-        depth = raw.astype(np.float32) * np.float32(self.scale)
-        return np.where(depth < FARTHEST, depth, 0)
+        return raw.astype(np.float32) * np.float32(self.scale)

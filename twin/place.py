@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from pose import PosePrior, ViewsFit, fit_views
 from twin.errors import TwinError
+from twin.place_check import apart, camera_sigma, contradicting, given_pose, overlap, state_of, unrelated, worst
 from twin.place_depth import check_depth
 from twin.rig import Rig, RigCamera
 from twin.scene import RobotMotion
@@ -26,15 +26,9 @@ from urdf import Robot
 MaskSet = Sequence[Mapping[str, np.ndarray]]
 Progress = Callable[[str, int, int], None]
 MOST = 100  # instants of a fit
-CHECKED = 8  # instants by which given poses are judged
 LOOKED = 24  # frames that are searched for a robot
 LEAST = 5e-4  # of a picture: less is no robot
-UNRELATED = 0.5  # s between frames from which on they are poses of their own, not a motion
-CONTRADICTS = 0.8  # of the best view's IoU: a given pose with less is not believed
-POOR = 0.6  # of the best view's IoU: a view that is explained worse is left out of the fit
 BELIEVED = PosePrior(np.eye(4), float(np.deg2rad(1.0)), 0.02)  # how far given poses that pass are off, usually
-REPAIRED = 0.005, np.deg2rad(0.3)  # metres, radians: less is no repair,
-SIGNIFICANT = 2.5  # nor is less than this many standard deviations
 SYNCED = 0.6  # frames: clocks that differ by less are left alone
 
 
@@ -154,13 +148,13 @@ def place_rig(
     rig, clocks = _synced(rig, [m if v in usable else None for v, m in enumerate(masks)], sync)
     while True:
         fit, times, gone = _fit(rig, robot, masks, usable, joints, most, progress, seed)
-        poor = _worst(fit, usable)
+        poor = worst(fit, usable)
         if poor is None:
             break
-        overlap = _iou(fit, usable.index(poor))
-        out[poor] = f"the robot does not explain its masks (IoU {overlap:.2f}); the other cameras agree without it"
+        share = overlap(fit, usable.index(poor))
+        out[poor] = f"the robot does not explain its masks (IoU {share:.2f}); the other cameras agree without it"
         usable.remove(poor)
-    states = {v: _state(_given(rig, v), fit, i) for i, v in enumerate(usable)}
+    states = {v: state_of(given_pose(rig, v), fit, i) for i, v in enumerate(usable)}
     if joints is None and any(state == "confirmed" for state in states.values()):
         fit = _held(rig, robot, masks, usable, states, fit, times, progress, seed)
     statements, cameras = [], list(rig.cameras)
@@ -173,7 +167,7 @@ def place_rig(
             statements.append(Statement(rig.names[v], "left out", f"left out: {out[v]}", clock_s=clocks[v]))
             continue
         i = usable.index(v)
-        given = _given(rig, v)
+        given = given_pose(rig, v)
         cameras[v] = cameras[v].placed(fit.cameras[i])
         cameras[v], depth = check_depth(cameras[v], robot, fit, i, times)
         statements.append(_statement(rig.names[v], given, fit, i, states[v], v in gone, clocks[v], depth, cameras[v]))
@@ -201,7 +195,7 @@ def _blind(rig: Rig, masks: Sequence[MaskSet | None], v: int) -> str | None:
 def _synced(rig: Rig, masks: Sequence[MaskSet | None], wanted: bool) -> tuple[Rig, list[float]]:
     """The rig with clocks put right where the robot's motion tells that they differ, and by how much."""
     shifts = [0.0] * len(rig)
-    if not wanted or sum(m is not None for m in masks) < 2 or _unrelated(rig):
+    if not wanted or sum(m is not None for m in masks) < 2 or unrelated(rig):
         return rig, shifts
     for v, found in enumerate(clock_offsets(rig, masks)):
         frame = float(np.median(np.diff(rig.cameras[v].times))) if len(rig.cameras[v].times) > 1 else 0.0
@@ -209,16 +203,6 @@ def _synced(rig: Rig, masks: Sequence[MaskSet | None], wanted: bool) -> tuple[Ri
             shifts[v] = found.seconds
     cameras = [replace(c, offset=c.offset + s) for c, s in zip(rig.cameras, shifts)]
     return replace(rig, cameras=tuple(cameras)), shifts
-
-
-def _unrelated(rig: Rig) -> bool:
-    """Pictures of poses, not of a motion."""
-    return all(len(c.times) < 3 or float(np.median(np.diff(c.times))) >= UNRELATED for c in rig.cameras)
-
-
-def _given(rig: Rig, v: int) -> np.ndarray | None:
-    camera = rig.cameras[v].camera
-    return None if camera is None or camera.T_cam_base is None or rig.world != "base" else np.asarray(camera.T_cam_base)
 
 
 def _fit(
@@ -232,17 +216,17 @@ def _fit(
     q, solve = _joints(joints, rig, robot, times)
     looks = [_At(masks[v], frames[i]) for i, v in enumerate(usable)]  # type: ignore[arg-type]
     lenses = [part.cameras[i].camera for i in range(len(usable))]
-    poses = {i: T for i, v in enumerate(usable) if (T := _given(rig, v)) is not None}
+    poses = {i: T for i, v in enumerate(usable) if (T := given_pose(rig, v)) is not None}
     gone = set()
     if q is None and poses:
-        gone = _contradicting(robot, looks, lenses, poses, seed)
+        gone = contradicting(robot, looks, lenses, poses, seed)
     elif q is not None:
         gone = set(poses)  # with known joints a pose is found without the given one
     free = [None if c is None else replace(c, T_cam_base=poses[i] if i in poses and i not in gone else None)
             for i, c in enumerate(lenses)]  # fmt: skip
     priors = {i: replace(BELIEVED, T_cam_base=poses[i]) for i in poses if i not in gone}
     fit = fit_views(
-        robot, looks, free, q=q, solve=solve, priors=priors, times=None if _unrelated(part) else times,
+        robot, looks, free, q=q, solve=solve, priors=priors, times=None if unrelated(part) else times,
         progress=progress, seed=seed,
     )  # fmt: skip
     return fit, times, {usable[i] for i in gone} if q is None else set()
@@ -270,58 +254,6 @@ def _joints(
     return q, ["gripper"] if silent.any() else None
 
 
-def _contradicting(robot: Robot, looks, lenses, poses: dict[int, np.ndarray], seed: int) -> set[int]:
-    """Given poses that the masks speak against: the worst is let go until the rest agree.
-
-    A lone given pose is believed: with unknown joints there is nothing to hold it against.
-    """
-    gone: set[int] = set()
-    count = len(looks[0])
-    some = np.unique(np.linspace(0, count - 1, min(CHECKED, count)).round().astype(int))
-    while len(poses) - len(gone) > 1:
-        held = sorted(set(poses) - gone)
-        few = [[looks[i][int(t)] for t in some] for i in held]
-        shown = [i for i, view in zip(held, few) if any(m is not None for m in view)]
-        if len(shown) < 2:
-            break
-        fit = fit_views(
-            robot, [few[held.index(i)] for i in shown],
-            [replace(lenses[i], T_cam_base=poses[i]) for i in shown], seed=seed,
-        )  # fmt: skip
-        overlap = [_iou(fit, k) for k in range(len(shown))]
-        worst = int(np.argmin(overlap))
-        if overlap[worst] >= CONTRADICTS * max(overlap):
-            break
-        gone.add(shown[worst])
-    return gone
-
-
-def _iou(fit: ViewsFit, i: int) -> float:
-    seen = fit.iou[i][np.isfinite(fit.iou[i])]
-    return float(np.median(seen)) if len(seen) else 0.0
-
-
-def _worst(fit: ViewsFit, usable: Sequence[int]) -> int | None:
-    """The camera that is explained far worse than the best one."""
-    overlap = [_iou(fit, i) for i in range(len(usable))]
-    worst = int(np.argmin(overlap))
-    return usable[worst] if len(usable) > 1 and overlap[worst] < POOR * max(overlap) else None
-
-
-def _state(given: np.ndarray | None, fit: ViewsFit, i: int) -> str:
-    if given is None:
-        return "placed"
-    moved = apart(np.asarray(fit.cameras[i].T_cam_base), given)
-    near = all(m <= max(least, SIGNIFICANT * s) for m, least, s in zip(moved, REPAIRED, _sigma(fit, i)))
-    return "confirmed" if near else "repaired"
-
-
-def _sigma(fit: ViewsFit, i: int) -> tuple[float, float]:
-    """Largest standard deviation of a camera's place (m) and turn (rad)."""
-    deviation = np.sqrt(np.maximum(np.diag(fit.covariance)[6 * i : 6 * i + 6], 0))
-    return float(deviation[3:].max()), float(deviation[:3].max())
-
-
 def _held(
     rig: Rig, robot: Robot, masks: Sequence[MaskSet | None], usable: Sequence[int], states: Mapping[int, str],
     fit: ViewsFit, times: np.ndarray, progress: Progress | None, seed: int,
@@ -334,22 +266,22 @@ def _held(
     nearest = known[np.abs(known[:, None] - np.arange(len(times))).argmin(0)]
     lenses, priors = [], {}
     for i, v in enumerate(usable):
-        given, found = _given(rig, v), np.asarray(fit.cameras[i].T_cam_base)
+        given, found = given_pose(rig, v), np.asarray(fit.cameras[i].T_cam_base)
         held = states[v] == "confirmed" and given is not None
         lenses.append(replace(fit.cameras[i], T_cam_base=given if held else found))
         if not held:
             priors[i] = PosePrior(found, 0.1, 0.1)
     return fit_views(
         robot, looks, lenses, q=fit.q[nearest], solve=["joints", "gripper"], priors=priors,
-        times=None if _unrelated(part) else times, progress=progress, seed=seed,
+        times=None if unrelated(part) else times, progress=progress, seed=seed,
     )  # fmt: skip
 
 
 def _statement(
-    name: str, given: np.ndarray | None, fit: ViewsFit, i: int, state: str, contradicted: bool, clock: float, depth: str,
-    camera: RigCamera,
+    name: str, given: np.ndarray | None, fit: ViewsFit, i: int, state: str, contradicted: bool, clock: float,
+    depth: str, camera: RigCamera,
 ) -> Statement:  # fmt: skip
-    sigma_m, sigma_rad = _sigma(fit, i)
+    sigma_m, sigma_rad = camera_sigma(fit, i)
     moved_m = moved_rad = float("nan")
     told = f"+- {1e3 * sigma_m:.1f} mm, {np.rad2deg(sigma_rad):.2f} deg"
     text = f"placed ({told})"
@@ -366,15 +298,8 @@ def _statement(
         text += f"; its clock put forward by {1e3 * clock:.0f} ms"
     scale = float("nan") if camera.depth is None else camera.depth.scale
     return Statement(
-        name, state, text + depth, moved_m, moved_rad, sigma_m, sigma_rad, _iou(fit, i), clock, scale
+        name, state, text + depth, moved_m, moved_rad, sigma_m, sigma_rad, overlap(fit, i), clock, scale
     )  # fmt: skip
-
-
-def apart(T_cam_base: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Metres between the places of two cameras, and radians between their directions."""
-    a, b = np.linalg.inv(T_cam_base), np.linalg.inv(other)
-    turn = Rotation.from_matrix(a[:3, :3].T @ b[:3, :3]).magnitude()
-    return float(np.linalg.norm(a[:3, 3] - b[:3, 3])), float(turn)
 
 
 def _stillest(fit: ViewsFit) -> int:
