@@ -20,7 +20,6 @@ class DatasetView:
         dataset, kind: what `open_dataset` takes; a folder, URL or table, and its format.
         episode, view: its id, and the name of the camera.
         sha256: of the files that its pictures are in, and of which part of them it is.
-        task: what the robot is told to do.
     """
 
     dataset: str
@@ -28,7 +27,6 @@ class DatasetView:
     episode: str
     view: str
     sha256: str
-    task: str | None = None
 
     def open(self) -> VideoReader:
         """Its frames; raises what `open_dataset` and `segmentation.open_video` raise."""
@@ -76,7 +74,22 @@ def view_hash(view: View) -> str:
 
 def as_source(view: DatasetView) -> dict[str, Any]:
     """What an episode states of it, beside path and hash."""
-    return {"dataset": view.dataset, "kind": view.kind, "episode": view.episode, "view": view.view, "task": view.task}
+    return {"dataset": view.dataset, "kind": view.kind, "episode": view.episode, "view": view.view}
+
+
+def from_source(source: dict[str, Any]) -> DatasetView | None:
+    """The video of a data set that an episode states it was made from; None where it states a file of its own.
+
+    Raises:
+        FlowError: the data set is not where it was, or the video is another one now.
+    """
+    dataset, kind, episode, view = (source.get(name) for name in ("dataset", "kind", "episode", "view"))
+    if not (isinstance(dataset, str) and isinstance(episode, str) and isinstance(view, str)):
+        return None
+    digest = view_hash(find_view(find_episode(dataset, kind, episode), view))
+    if digest != source.get("sha256"):
+        raise FlowError(f"{dataset}: its episode {episode} is not the one that was used (another SHA-256)")
+    return DatasetView(dataset, kind, episode, view, digest)
 
 
 @lru_cache(maxsize=4)

@@ -42,6 +42,7 @@ class Job:
         seed: of the random searches.
         identification: content of identify.json once "auto" is found out.
         source: where the frames come from when `video` is no file of its own but a video of a data set.
+        task: what the robot is told to do, in words.
     """
 
     video: str
@@ -57,6 +58,7 @@ class Job:
     seed: int = 0
     identification: dict[str, Any] | None = None
     source: DatasetView | None = None
+    task: str | None = None
 
     def open(self) -> VideoReader:
         """The frames; raises VideoError, and for a data set what its reader raises."""
@@ -71,8 +73,9 @@ class Job:
         values = asdict(self)
         if values.pop("identification") is not None:
             values["robot"] = "auto"
-        if values.pop("source") is not None and self.source is not None and self.source.task:
-            values["task"] = self.source.task
+        values.pop("source")
+        if self.task is None:
+            values.pop("task")
         values["prompts"] = [f"--{kind} {text}" for kind, text in self.prompts]
         values["camera"] = None if self.camera is None else "given"
         values["T_cam_base"] = None if not self.camera or self.camera.get("T_cam_base") is None else "given"
@@ -93,6 +96,7 @@ def make_job(
     fps: float | None = None,
     seed: int = 0,
     source: DatasetView | None = None,
+    task: str | None = None,
 ) -> Job:
     """Check every input of a run and put it in a Job.
 
@@ -138,6 +142,7 @@ def make_job(
         fps=fps,
         seed=seed,
         source=source,
+        task=task,
     )
     if job.robot == "auto" and job.joints is not None:
         raise UsageError("--joints needs --robot by name: joint values belong to one robot")

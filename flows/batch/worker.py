@@ -71,7 +71,7 @@ def job_of(task: EpisodeTask) -> Job:
     source = None
     if path is None:
         digest = view_hash(view)
-        source = DatasetView(task.dataset, task.kind, task.id, view.name, digest, episode.task)
+        source = DatasetView(task.dataset, task.kind, task.id, view.name, digest)
     masks = None if settings.masks is None else Path(settings.masks) / Path(task.out).name
     return make_job(
         path or f"{task.dataset}/{task.id}",
@@ -82,13 +82,15 @@ def job_of(task: EpisodeTask) -> Job:
         solve=settings.solve,
         seed=settings.seed,
         source=source,
+        task=episode.task,
     )
 
 
 def content_hash(job: Job) -> str:
     """Hash of all that the result depends on in the data set: the pictures, the camera, and masks that are given."""
     masks = None if job.masks is None else sha256_path(job.masks)
-    return sha256_json({"video": job.video_hash(), "robot": job.robot, "camera": job.camera, "masks": masks})
+    values = {"video": job.video_hash(), "robot": job.robot, "camera": job.camera, "masks": masks, "task": job.task}
+    return sha256_json(values)
 
 
 def read_receipt(out: Path, task: EpisodeTask, content: str) -> Outcome | None:

@@ -172,7 +172,13 @@ class _explained:
         if isinstance(error, FlowError) or not isinstance(error, Exception):
             return
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
-        raise FlowError(f"{self._name}: cannot be read ({' '.join(reason.split())[:300]})") from None
+        # connections fail and come back: the cause tells, see flows.batch.worker
+        cause = ConnectionError(reason) if _may_pass(error) else None
+        raise FlowError(f"{self._name}: cannot be read ({' '.join(reason.split())[:300]})") from cause
+
+
+def _may_pass(error: Exception) -> bool:
+    return not isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError)
 
 
 @lru_cache(maxsize=16)

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from flows.dataset_view import DatasetView, from_source
 from flows.episode import Episode, load_episode
 from flows.errors import FlowError
 from flows.exporting.action_extraction import ActionClip, ExtractionSettings, extract
@@ -73,13 +74,18 @@ def prepare(folder: Path, settings: ExtractionSettings, limits: QualityLimits, t
     return Prepared(folder, digest, episode, robot, clips, judge(episode, clips, limits), str(said or "unlabelled"))
 
 
-def find_video(prepared: Prepared, videos: Path | None = None) -> Path:
+def find_video(prepared: Prepared, videos: Path | None = None) -> Path | DatasetView:
     """The episode's recording: where it was, in the episode folder, or by its name in `videos`; checked by SHA-256.
+
+    Of an episode that was made from a part of a data set it is that part.
 
     Raises:
         FlowError: it is nowhere, or not the one that the episode was made from.
     """
     source = prepared.episode.source
+    view = from_source(source)
+    if view is not None:
+        return view
     path = Path(str(source.get("path") or "?"))
     places = [videos / path.name] if videos is not None else []
     places += [prepared.folder / path, prepared.folder / path.name]  # an absolute path replaces the folder
@@ -95,7 +101,9 @@ def find_video(prepared: Prepared, videos: Path | None = None) -> Path:
     return found
 
 
-def pictures(video: Path, count: int, wanted: Sequence[int], size: tuple[int, int] | None) -> Iterator[np.ndarray]:
+def pictures(
+    video: Path | DatasetView, count: int, wanted: Sequence[int], size: tuple[int, int] | None
+) -> Iterator[np.ndarray]:
     """The frames `wanted` (not decreasing, repeats allowed) of a recording, (H,W,3) uint8 RGB, read in one pass.
 
     Args:
@@ -109,7 +117,7 @@ def pictures(video: Path, count: int, wanted: Sequence[int], size: tuple[int, in
     from segmentation import open_video
 
     at = 0
-    for frame in open_video(video):
+    for frame in video.open() if isinstance(video, DatasetView) else open_video(video):
         while at < len(wanted) and wanted[at] == frame.index:
             yield resized(frame.image, size)
             at += 1

@@ -93,9 +93,7 @@ def test_the_page_in_a_browser(videos, tmp_path, fakes, here):
     (videos / "bad <script>alert(1)<⁄script>.mp4").write_bytes(b"no video")
     told = run_batch(videos, "panda", tmp_path / "out")
     assert told.failed == 2
-    visit = browse(
-        told.out / "report.html", script="document.querySelectorAll('.card').length"
-    )
+    visit = browse(told.out / "report.html", script="document.querySelectorAll('.card').length")
     assert not visit.errors and not visit.outside and visit.variety > 5
     assert visit.value >= 5
 

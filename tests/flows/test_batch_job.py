@@ -11,12 +11,17 @@ import cv2
 import numpy as np
 import pytest
 from flow_cases import read_json
+from test_dataset_lerobot import SETTINGS, exported  # noqa: F401  (a fixture)
 
 import flows.batch.worker
+import pose
 from flows.batch.executor import EpisodeTask, Settings
 from flows.batch.plan import safe_name
 from flows.batch.worker import job_of, run_task
+from flows.dataset_view import from_source
+from flows.datasets import open_dataset
 from flows.errors import FlowError
+from flows.exporting.job import export_lerobot
 from segmentation import open_video
 
 FILES = ("episode.json", "trajectory.parquet", "overlay.mp4", "report.html", "scene.rrd", "masks", "outcome.json")
@@ -153,3 +158,27 @@ def test_an_episode_that_came_later_is_found(task, videos):
 def test_no_episode_reports(task):
     outcome = run_task(task("a.mp4", settings=replace(Settings(), report=False)))
     assert outcome.status == "done" and not (Path(task("a.mp4").out) / "report.html").exists()
+
+
+def test_a_stretch_of_a_data_set_and_back_into_one(exported, task, tmp_path, monkeypatch):  # noqa: F811
+    whole = pose.fit_video
+
+    def fit(robot, masks, **options):
+        found, count = whole(robot, masks, **options), len(options["times"])
+        return replace(found, **{k: getattr(found, k)[:count] for k in ("q", "sigma", "observable", "iou", "valid")})
+
+    monkeypatch.setattr(pose, "fit_video", fit)
+    work = task("episode_000002", dataset=str(exported), robot=None)
+    outcome = run_task(work)
+    assert outcome.status == "done", outcome.error
+    told = read_json(Path(work.out) / "episode.json")
+    assert told["source"]["episode"] == "episode_000002" and told["source"]["view"] == "front"
+    assert told["settings"]["task"] == "task 1" and told["robot"] == "panda" and told["source"]["frames"] == 3
+    export_lerobot([Path(work.out)], tmp_path / "back", replace(SETTINGS, keep_all=True))
+    (video,) = (tmp_path / "back" / "videos").rglob("*.mp4")
+    assert sum(1 for _ in open_video(video)) == 3
+    assert [e.task for e in open_dataset(tmp_path / "back")] == ["task 1"]
+    stretch = from_source(told["source"])
+    assert stretch is not None and stretch.open().frame_count == 3
+    with pytest.raises(FlowError, match="not the one that was used"):
+        from_source(told["source"] | {"episode": "episode_000001"})
