@@ -11,6 +11,7 @@ from twin.errors import TwinError
 from twin.hull_color import color_surface
 from twin.hull_kernel import outline_distance, sift
 from twin.hull_outlines import Outlines, collect_outlines
+from twin.hull_photo import carve_inconsistent
 from twin.mesh import Mesh
 from twin.observation import Observation
 from twin.surface import extract_surface
@@ -68,10 +69,16 @@ def carve_hull(observations: Iterable[Observation], settings: HullSettings | Non
         raise TwinError(
             "nothing left of the hull: the masks of the views do not meet; check the cameras, or allow misses"
         )
-    outline_distance(
-        blocks.places, blocks.count, blocks.distance, blocks.weight,
-        outlines.fields, outlines.sizes, outlines.K, outlines.T_cam_base, low, high, s.voxel, s.misses, s.min_views,
-    )  # fmt: skip
+
+    def measure(first: int) -> None:
+        outline_distance(
+            blocks.places[first:], blocks.count - first, blocks.distance[first:], blocks.weight[first:],
+            outlines.fields, outlines.sizes, outlines.K, outlines.T_cam_base, low, high, s.voxel, s.misses, s.min_views,
+        )  # fmt: skip
+
+    measure(0)
+    if s.photo:
+        carve_inconsistent(blocks, outlines, s.photo_tolerance, measure)
     return color_surface(extract_surface(blocks, min_area=s.min_area), outlines)
 
 
