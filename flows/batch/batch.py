@@ -14,6 +14,7 @@ are removed after that: killed at any moment, a batch loses at most the stages u
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -23,7 +24,7 @@ from pathlib import Path
 from flows.batch.drive import Drive
 from flows.batch.executor import NO_LIMITS, EpisodeTask, Executor, Limits, Settings
 from flows.batch.manifest import Manifest
-from flows.batch.plan import Counts, batch_key, remaining, standings
+from flows.batch.plan import EPISODES, Counts, batch_key, remaining, standings
 from flows.datasets import open_dataset
 from flows.errors import FlowError
 from flows.files import read_json, write_json
@@ -118,6 +119,7 @@ def carry_out(batch: Batch, make_executor: Callable[[], Executor]) -> BatchRepor
     template = EpisodeTask("", batch.dataset, batch.kind, batch.robot, "", "", batch.settings, key, batch.limits)
     try:
         _write_state(batch, key, None)
+        _remove_half_written(batch.out / EPISODES)
         counts = Counts()
         options = {"limit": batch.limit, "retry_failed": batch.retry_failed, "verify": batch.verify}
         todo = list(remaining(dataset, standings(manifest), batch.out, key, counts, **options))  # type: ignore[arg-type]
@@ -163,6 +165,12 @@ def _check_folder(batch: Batch) -> None:
     of = state.get("dataset") if isinstance(state, dict) else None
     if of != batch.dataset:
         raise FlowError(f"{out}: holds the batch of {of}; give another --out for {batch.dataset}")
+
+
+def _remove_half_written(episodes: Path) -> None:
+    """What a killed run was about to put in place; nobody else writes here now."""
+    for entry in episodes.glob(".*.tmp"):
+        shutil.rmtree(entry, ignore_errors=True)
 
 
 def _write_state(batch: Batch, key: str, told: BatchReport | None) -> None:

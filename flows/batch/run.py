@@ -134,6 +134,8 @@ def make_batch(
     if camera is not None:
         camera = (Camera.from_dict(camera) if isinstance(camera, dict) else Camera.load(camera)).to_dict()
     folder = Path(out).absolute()
+    if os.path.isdir(dataset) and folder.resolve().is_relative_to(Path(dataset).resolve()):
+        raise UsageError(f"--out {out}: lies in the data set, which would then find its own results; give another")
     check_writable(folder)
     settings = Settings(
         camera=camera,

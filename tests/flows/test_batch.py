@@ -93,9 +93,11 @@ def test_a_batch_killed_between_two_attempts_tries_again(tmp_path):
     with_lock = Manifest(out / "manifest")
     with_lock.lock()
     key = json.loads((out / "batch.json").read_text())["key"]
+    (out / "episodes" / ".a.mp4.1234.tmp" / "masks").mkdir(parents=True)  # what a killed worker leaves
     with_lock.append({"id": "a.mp4", "status": "retry", "key": key, "attempt": 1})
     with_lock.close()
     assert carry_out(batch, InLine).done == 1
+    assert [p.name for p in (out / "episodes").iterdir()] == ["a.mp4"]
 
 
 def test_a_full_disk_stops_and_loses_nothing(tmp_path):

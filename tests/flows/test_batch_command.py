@@ -73,9 +73,11 @@ def test_quiet_says_nothing(videos, tmp_path, urdfit, here):
         (("--cron", "* * * * *", "--no-prefect"), 2, "needs Prefect"),
         (("--workers", "0"), 2, "workers"),
         (("--time-limit", "0"), 2, "time limit"),
+        (("--out", "INSIDE"), 2, "lies in the data set"),
     ],
 )
 def test_wrong_arguments(videos, tmp_path, urdfit, arguments, code, words):
+    arguments = [str(videos / "out") if a == "INSIDE" else a for a in arguments]
     got, text, errors = urdfit("batch", videos, "--out", tmp_path / "out", "--no-prefect", *arguments)
     assert got == code and words in errors and errors.count("\n") == 1 and not text
     assert not (tmp_path / "out" / "episodes").exists()

@@ -96,12 +96,19 @@ def test_an_attempt_goes_on_from_the_stages_of_the_one_before(task, quick):
     assert run_task(task("a.mp4")).status == "done" and quick.segment == 1
 
 
+def caused(error: Exception, cause: Exception) -> Exception:
+    """The error as if raised from the cause."""
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "status", "retry"),
     [
         (OSError(errno.EIO, "input/output error"), "failed", True),
         (OSError(errno.ENOSPC, "no space left on device"), "disk", False),
         (FlowError("wrapped"), "failed", False),
+        (caused(FlowError("cannot be read"), ConnectionError("timed out")), "failed", True),
         (MemoryError(), "memory", False),
         (ConnectionResetError("peer"), "failed", True),
     ],
