@@ -59,6 +59,15 @@ def kuka(data: Path, seeds: int) -> None:
 
 def panda(data: Path) -> None:
     """Print the joints' errors with our masks and with rendered ones."""
+    camera, q, times, sources = panda_video(data)
+    for name, masks in sources.items():
+        fit = fit_video(load_robot("panda"), masks, camera=camera, q0=q[0], times=times)
+        for shift in (0.0, 0.1):
+            print(f"Panda video, {name}, shift {shift} s: {_errors(fit, q, times, shift)}")
+
+
+def panda_video(data: Path) -> tuple[Camera, np.ndarray, np.ndarray, dict[str, list[dict[str, np.ndarray]]]]:
+    """Camera, recorded joints (T,8), times (T,), and masks: the default segmenter's, and rendered ones."""
     folder = data / "panda_video"
     truth = json.loads((folder / "truth.json").read_text())
     T = np.eye(4)
@@ -81,10 +90,7 @@ def panda(data: Path) -> None:
     ]
     score = np.mean([jaccard(a["robot"], b["robot"]) for a, b in zip(ours, drawn)])
     print(f"Panda video, our masks against rendered ones: J {score:.3f}")
-    for name, masks in (("our masks", ours), ("rendered masks", drawn)):
-        fit = fit_video(robot, masks, camera=camera, q0=q[0], times=times)
-        for shift in (0.0, 0.1):
-            print(f"Panda video, {name}, shift {shift} s: {_errors(fit, q, times, shift)}")
+    return camera, q, times, {"our masks": ours, "rendered masks": drawn}
 
 
 def _errors(fit: Trajectory, q: np.ndarray, times: np.ndarray, shift: float) -> str:

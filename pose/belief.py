@@ -14,8 +14,9 @@ import numpy as np
 from pose.solver import CHANNELS, OFFSET
 
 DRIFT = 0.05  # pixels per root second by which the masks' offset may wander
-RESTLESS = (0.5, 60.0)  # accelerations between which the filter adapts: rad/s^2, slides by their unit
-HASTE = 0.05  # how quickly it does
+RESTLESS = (0.5, 60.0)  # accelerations between which the filter adapts a joint's: rad/s^2, slides by their unit
+LIVELY = 5.0  # with which it begins
+HASTE = 0.1  # how quickly it does
 
 
 @dataclass(frozen=True)
@@ -25,19 +26,19 @@ class Belief:
     Attributes:
         mean: (CHANNELS + 2n,); covariance: of it.
         time: seconds.
-        acceleration: standard deviation of the joints' accelerations, in units of `unit` a second squared.
+        acceleration: (n,) standard deviation of the joints' accelerations, in units of `unit` a second squared.
     """
 
     mean: np.ndarray
     covariance: np.ndarray
     time: float
-    acceleration: float = 5.0
+    acceleration: np.ndarray
 
     @classmethod
     def start(cls, q: np.ndarray, sigma: np.ndarray, speed: np.ndarray, time: float) -> Belief:
         """Joints (n,) known to sigma (n,), at rest but for speeds (n,) of a standard deviation."""
         deviation = np.r_[np.full(CHANNELS, OFFSET), sigma, speed]
-        return cls(np.r_[np.zeros(CHANNELS), q, np.zeros(len(q))], np.diag(deviation**2), time)
+        return cls(np.r_[np.zeros(CHANNELS), q, np.zeros(len(q))], np.diag(deviation**2), time, np.full(len(q), LIVELY))
 
     @property
     def joints(self) -> int:
@@ -109,15 +110,13 @@ class Belief:
         covariance = (covariance + covariance.T) / 2
         return replace(self, mean=mean, covariance=covariance, acceleration=self._adapted(moved, covariance))
 
-    def _adapted(self, moved: np.ndarray, after: np.ndarray) -> float:
-        """Another acceleration, if corrections are other than expected: their covariance is that lost by correcting."""
+    def _adapted(self, moved: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Other accelerations, where corrections, whose variance is what they take away, are others."""
         joints = slice(CHANNELS, CHANNELS + self.joints)
         before, rest = np.diag(self.covariance)[joints], np.diag(after)[joints]
         told = rest < 0.5 * before  # a joint that the picture hardly tells says nothing of its motion
-        if not told.any():
-            return self.acceleration
-        ratio = float(np.mean(moved[joints][told] ** 2 / (before - rest)[told]))
-        return float(np.clip(self.acceleration * np.clip(ratio, 0.1, 20.0) ** HASTE, *RESTLESS))
+        ratio = np.where(told, moved[joints] ** 2 / np.maximum(before - rest, 1e-12), 1.0)
+        return np.clip(self.acceleration * np.sqrt(1 + HASTE * (np.minimum(ratio, 10.0) - 1)), *RESTLESS)
 
 
 def _wide(columns: np.ndarray, size: int) -> np.ndarray:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from pose.belief import Belief
 from pose.camera import Camera
-from pose.kernel import CAMERA_PARAMETERS, make_model
+from pose.kernel import CAMERA_PARAMETERS, coverage, make_model, see
 from pose.settle import LEAST, PROBE, news
 from pose.solver import CHANNELS, Equations, Level, evaluate, residual
 from pose.targets import Targets, shrink
@@ -60,11 +61,23 @@ class Corrector:
         self._rise, self._stated = np.ones(n), np.ones(n)  # of the cost: what it is, and what its derivatives promise
         self._probed = 0
         self._before: np.ndarray | None = None
+        self._believed: list[np.ndarray | None] = [None] * len(LEVELS)  # (H,W) how far each pixel's masks are
 
     def pyramid(self, targets: Targets) -> list[np.ndarray]:
         """The masks (C,h,w) at every level's size, coarse to fine."""
         fine = targets.read(0, LIVE.width)
         return [shrink(fine, COARSE), shrink(fine, MIDDLE), fine]
+
+    def compare(self, q: np.ndarray, pyramid: list[np.ndarray]) -> None:
+        """Learns from a picture with known joints (n,) where masks are wrong: as the camera stands, they will be again.
+
+        A chair that passes for a link, a link that is covered: such pixels count for little from now on.
+        """
+        view, fine = self.views[-1], pyramid[-1]
+        face_id, _, _ = see(self.model, q, view.T_cam_base, view.K, view.height, view.width, LIVE.samples)
+        wrong = np.abs(fine - coverage(face_id, self.model.face_part, self.channels, LIVE.samples))[0]
+        believed = 1 - cv2.GaussianBlur(wrong / self.channels[0].max(), (0, 0), LIVE.blur)
+        self._believed = [*(shrink(believed[None], level)[0] for level in LEVELS[:-1]), believed]
 
     @property
     def trust(self) -> float:
@@ -91,6 +104,8 @@ class Corrector:
         q, view, target = look.place[CHANNELS:], self._view(look.place, 1), pyramid[1]
         plain = look.cost / self.trust
         wrong = residual(self.model, q, view, target, self.channels, MIDDLE)
+        if self._believed[1] is not None:
+            wrong = wrong * self._believed[1][..., None]
         if self._before is not None:
             alike = (wrong * self._before).sum() / max(1e-9, np.sqrt((wrong**2).sum() * (self._before**2).sum()))
             self._likeness = _average(self._likeness, max(0.0, float(alike)))
@@ -122,7 +137,7 @@ class Corrector:
         self, place: np.ndarray, pyramid: list[np.ndarray], level: int, exact: bool = False, plain: bool = False
     ) -> Equations:
         at = self.model, place[CHANNELS:], self._view(place, level), pyramid[level], self.channels, LEVELS[level]
-        return evaluate(*at, None if plain else ANY, exact=exact)
+        return evaluate(*at, None if plain else ANY, self._believed[level], exact)
 
     def _descend(
         self, belief: Belief, place: np.ndarray, pyramid: list[np.ndarray], level: int, limits

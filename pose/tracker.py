@@ -176,6 +176,7 @@ class Tracker:
         first = self._read(masks)
         pyramid = self._corrector.pyramid(self._targets)  # type: ignore[arg-type]
         if first and self._given is not None:
+            self._corrector.compare(self._given, pyramid)
             self._answers = [self._new(self._given, time, GIVEN)]
         self._time = time
         robot_there = bool(pyramid[0].max(0).mean() > MIN_SHARE)
