@@ -1,0 +1,28 @@
+"""The process in which bodies are decomposed: reads a mesh, writes convex pieces. Started by `twin.collision`."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+
+def main(given: str, found: str) -> None:
+    """Read vertices, faces and settings from one .npz, write the pieces to another."""
+    import coacd
+
+    coacd.set_log_level("error")
+    with np.load(given, allow_pickle=False) as data:
+        mesh = coacd.Mesh(np.asarray(data["vertices"], float), np.asarray(data["faces"], np.int32))
+        pieces = coacd.run_coacd(
+            mesh, threshold=float(data["threshold"]), max_convex_hull=int(data["most"]), mcts_iterations=40,
+            mcts_nodes=10, resolution=800, preprocess_resolution=30,
+        )  # fmt: skip
+    arrays = {"count": np.array(len(pieces))}
+    for number, (vertices, faces) in enumerate(pieces):
+        arrays |= {f"v{number}": np.asarray(vertices, float), f"f{number}": np.asarray(faces, np.int32)}
+    np.savez(found, **arrays)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
