@@ -113,8 +113,12 @@ def batch(
         raise UsageError("--timezone belongs to --cron")
     from flows.batch.progress import batch_progress
 
-    with batch_progress(quiet):
-        told = _run_batch(no_prefect, dataset, robot, out, **options)
+    try:
+        with batch_progress(quiet):
+            told = _run_batch(no_prefect, dataset, robot, out, **options)
+    except KeyboardInterrupt:
+        typer.echo("urdfit: interrupted; nothing done is lost, the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
     if not quiet:
         show_batch(told)
     if told.failed or told.stopped:
@@ -124,6 +128,7 @@ def batch(
 def _run_batch(no_prefect: bool, dataset: str, robot: str | None, out: Path, **options: Any) -> BatchReport:
     """`run_batch`: as a Prefect flow, or without Prefect when asked to or when there is nothing to do."""
     from flows.batch import run
+    from flows.errors import FlowError
 
     if no_prefect:
         return run.run_batch(dataset, robot, out, **options)
@@ -136,7 +141,12 @@ def _run_batch(no_prefect: bool, dataset: str, robot: str | None, out: Path, **o
         os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
     import flows
 
-    return flows.run_batch(dataset, robot, out, **options)
+    try:
+        return flows.run_batch(dataset, robot, out, **options)
+    except RuntimeError as error:
+        if "Failed to reach API" not in str(error):
+            raise
+        raise FlowError(f"no Prefect server answers ({error}); start it, or add --no-prefect") from None
 
 
 def show_batch(told: BatchReport) -> None:
