@@ -117,7 +117,7 @@ def fuse_depth(observations: Iterable[Observation], settings: TsdfSettings | Non
 
 
 def check(seen: Observation) -> None:
-    """Refuse a picture whose camera is not placed or whose arrays do not fit it.
+    """Refuse a picture whose camera is not placed, or whose arrays do not fit it.
 
     Raises:
         TwinError: says which.
@@ -125,6 +125,11 @@ def check(seen: Observation) -> None:
     size = (seen.camera.height, seen.camera.width)
     if seen.camera.T_cam_base is None:
         raise TwinError(f"view {seen.view}: its camera has no pose in the base frame; place the cameras first")
+    K, T = np.asarray(seen.camera.K, float), np.asarray(seen.camera.T_cam_base, float)
+    if K.shape != (3, 3) or T.shape != (4, 4) or not (np.isfinite(K).all() and np.isfinite(T).all() and K[0, 0] > 0):
+        raise TwinError(
+            f"view {seen.view}: K must be 3x3 and T_cam_base 4x4, both finite, with a positive focal length"
+        )
     if any(seen.camera.distortion):
         raise TwinError(f"view {seen.view}: its camera has lens distortion; straighten the pictures first")
     if seen.image.shape != (*size, 3) or seen.image.dtype != np.uint8:
@@ -136,3 +141,5 @@ def check(seen: Observation) -> None:
         array = getattr(seen, name)
         if array is not None and array.shape != size:
             raise TwinError(f"view {seen.view}: {name} has shape {array.shape}, the camera {size}")
+        if array is not None and name != "depth" and array.dtype != bool:
+            raise TwinError(f"view {seen.view}: {name} must be True and False, got {array.dtype}")

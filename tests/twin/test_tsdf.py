@@ -1,5 +1,7 @@
 """Depth fusion: exact shapes come back, noise and wrong depths do not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from view_cases import RADIUS, around, look_at, sphere_view
@@ -110,6 +112,9 @@ def test_memory_is_a_limit():
         ({"image": np.zeros((5, 5), np.uint8)}, "expected a picture"),
         ({"camera": Camera.from_focal(96, 72, 90)}, "no pose in the base frame"),
         ({"camera": Camera(96, 72, np.eye(3), np.eye(4), (0.1, 0, 0, 0, 0))}, "lens distortion"),
+        ({"camera": Camera(96, 72, np.eye(3), np.full((4, 4), np.nan))}, "both finite"),
+        ({"camera": Camera(96, 72, np.zeros((3, 3)), np.eye(4))}, "positive focal length"),
+        ({"ignore": np.zeros((72, 96), np.uint8)}, "ignore must be True and False"),
     ],
 )
 def test_unfit_pictures_are_refused(change, message):
@@ -144,3 +149,27 @@ def test_gaps_close_and_edges_stay():
     assert (filled[:, 20:] == 0).all()
     step = np.where(u < 15, 0.5, np.where(u > 15, 1.0, 0)).astype(np.float32)
     assert (fill_gaps(step, None, 0.02)[:, 15] == 0).all()  # nothing between front and back
+
+
+def test_cameras_far_away_and_depth_in_millimetres():
+    """Places beyond reach and depth that is no metres build nothing, and break nothing."""
+    view = sphere_view((0.5, 0, 0))
+    far = view.camera.T_cam_base.copy()
+    far[:3, 3] = 1e12
+    for seen in (
+        replace(view, camera=replace(view.camera, T_cam_base=far)),
+        replace(view, depth=view.depth * 1000),
+        replace(view, depth=np.full_like(view.depth, np.nan)),
+        replace(view, depth=-view.depth),
+    ):
+        with pytest.raises(TwinError, match="nothing to fuse"):
+            fuse_depth([seen])
+
+
+def test_kinds_of_arrays_do_not_matter():
+    """Read-only pictures, turned ones and depth in other floats give the same mesh."""
+    view = sphere_view((0.5, 0, 0))
+    image = np.asfortranarray(view.image)
+    image.setflags(write=False)
+    other = replace(view, image=image, depth=view.depth.astype(np.float64)[:, ::-1].copy()[:, ::-1])
+    assert np.array_equal(fuse_depth([other]).vertices, fuse_depth([view]).vertices)
