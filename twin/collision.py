@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +26,7 @@ class CollisionSettings:
 
     faces: int = 800
     convex: float = 0.88
-    threshold: float = 0.08
+    threshold: float = 0.06
     most: int = 12
     vertices: int = 48
     seconds: float = 30.0
@@ -52,13 +53,19 @@ def convex_pieces(mesh: Mesh, settings: CollisionSettings | None = None) -> tupl
         given, found = Path(folder) / "mesh.npz", Path(folder) / "pieces.npz"
         np.savez(given, vertices=small.vertices, faces=small.faces, threshold=s.threshold, most=s.most)
         command = [sys.executable, "-m", "twin.collision_child", str(given), str(found)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=s.seconds, check=False)
-        except subprocess.TimeoutExpired:
-            return (hull,), f"one convex hull: its decomposition took more than {s.seconds:g} s"
-        if done.returncode or not found.is_file():
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            return (hull,), f"one convex hull: its decomposition failed ({said[-1] if said else done.returncode})"
+        end, said = time.monotonic() + s.seconds, ""
+        for mode in ("off", "auto"):  # auto makes any mesh a closed one first, which is slow and coarse
+            try:
+                left = max(end - time.monotonic(), 0.01)
+                done = subprocess.run([*command, mode], capture_output=True, timeout=left, check=False)
+            except subprocess.TimeoutExpired:
+                return (hull,), f"one convex hull: its decomposition took more than {s.seconds:g} s"
+            if done.returncode == 0 and found.is_file():
+                break
+            lines = done.stderr.decode(errors="replace").strip().splitlines()
+            said = lines[-1] if lines else f"status {done.returncode}"
+        else:
+            return (hull,), f"one convex hull: its decomposition failed ({said})"
         pieces = []
         with np.load(found, allow_pickle=False) as data:
             for number in range(int(data["count"])):

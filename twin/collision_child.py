@@ -7,16 +7,17 @@ import sys
 import numpy as np
 
 
-def main(given: str, found: str) -> None:
-    """Read vertices, faces and settings from one .npz, write the pieces to another."""
+def main(given: str, found: str, mode: str) -> None:
+    """Read vertices, faces and settings from one .npz, write the pieces to another; `mode` is CoACD's preprocessing."""
     import coacd
 
     coacd.set_log_level("error")
     with np.load(given, allow_pickle=False) as data:
         mesh = coacd.Mesh(np.asarray(data["vertices"], float), np.asarray(data["faces"], np.int32))
+        # the search is cut short; by default it takes several times as long
         pieces = coacd.run_coacd(
-            mesh, threshold=float(data["threshold"]), max_convex_hull=int(data["most"]), mcts_iterations=40,
-            mcts_nodes=10, resolution=800, preprocess_resolution=30,
+            mesh, threshold=float(data["threshold"]), max_convex_hull=int(data["most"]), preprocess_mode=mode,
+            mcts_iterations=15, mcts_nodes=8, resolution=600,
         )  # fmt: skip
     arrays = {"count": np.array(len(pieces))}
     for number, (vertices, faces) in enumerate(pieces):
@@ -25,4 +26,4 @@ def main(given: str, found: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

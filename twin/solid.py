@@ -88,10 +88,11 @@ def _behind(at: np.ndarray, points: np.ndarray, normals: np.ndarray, voxel: floa
 
 def _hull_distance(hull: ConvexHull, at: np.ndarray) -> np.ndarray:
     """(N,) distance to the nearest of the hull's planes, negative inside."""
-    planes = np.unique(np.round(hull.equations, 6), axis=0)
-    result = np.full(len(at), -np.inf)
-    for normal_and_offset in planes:
-        np.maximum(result, at @ normal_and_offset[:3] + normal_and_offset[3], out=result)
+    planes = np.unique(np.round(hull.equations, 6), axis=0).astype(np.float32)
+    result = np.empty(len(at))
+    for start in range(0, len(at), 20_000):  # bounds the memory of products
+        part = at[start : start + 20_000].astype(np.float32)
+        result[start : start + 20_000] = (part @ planes[:, :3].T + planes[:, 3]).max(1)
     return result
 
 

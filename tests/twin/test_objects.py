@@ -20,12 +20,12 @@ from twin.scene import Scene
 from twin.tsdf import TsdfSettings, fuse_depth
 from twin.visible import depth_picture, join
 
-QUICK = ObjectSettings(collision=CollisionSettings(convex=0.0), voxel=0.004)  # one hull each
+QUICK = ObjectSettings(collision=CollisionSettings(convex=0.0), voxel=0.005)  # one hull each
 
 
 @pytest.fixture(scope="module")
 def truth() -> Scene:
-    cameras = {n: replace(c, distortion=()) for n, c in sample_cameras(0.6).items()}
+    cameras = {n: replace(c, distortion=()) for n, c in sample_cameras(0.5).items()}
     return sample_scene().truth(None, cameras)
 
 
