@@ -10,8 +10,9 @@ import numpy as np
 
 from flows.drawing import draw_contours, part_image, tint
 from flows.episode import Episode, load_episode
+from flows.errors import FlowError
 from flows.job import robot_of
-from flows.viewing.parts import Picture, RobotModel, Timeline, add_camera, fitting
+from flows.viewing.parts import Picture, RobotModel, Timeline, add_camera, columns_for, fitting
 from flows.viewing.plots import EpisodePlots
 from segmentation.errors import MaskError, VideoError
 from segmentation.frames import Frames, open_frames
@@ -26,7 +27,10 @@ class EpisodePage:
     def __init__(self, server: Any, folder: Path):
         """Raises FlowError or RobotError where the episode or its robot cannot be read."""
         self.episode = load_episode(folder)
+        if not len(self.episode) or self.episode.camera.T_cam_base is None:
+            raise FlowError(f"{folder}: no frames, or a camera without a pose: there is nothing to show")
         self.robot = robot_of(self.episode.robot)
+        self._q = self.episode.q[:, columns_for(self.robot, self.episode.joint_names, "the episode")]
         self._video, notes = _pictures(folder, self.episode)
         self._masks: MaskFolder | None = None
         with suppress(MaskError):
@@ -41,18 +45,19 @@ class EpisodePage:
         self._image = Picture(server, first)
         self._frustum = add_camera(server, "/camera", self.episode.camera, first)
         self._model = RobotModel(server, self.robot)
-        self._model.pose(self.episode.q[0])
+        self._model.pose(self._q[0])
         path = self.episode.ee[np.isfinite(self.episode.ee).all(1), :3]
         if len(path) > 1:
             pieces = np.stack([path[:-1], path[1:]], 1)
             server.scene.add_line_segments("/end_effector", pieces, np.array([0, 158, 115], np.uint8), line_width=2.0)
-        sliding = np.isin(np.arange(len(self.robot.rest)), self.robot.tree.q_index[self.robot.tree.kind == 2])
+        slides = self.robot.tree.q_index[self.robot.tree.kind == 2]
+        sliding = np.isin([self.robot.joint_names.index(name) for name in self.episode.joint_names], slides)
         self.timeline = Timeline(server, self.episode.time_s, self._show)
         self._plots = EpisodePlots(server, self.episode, sliding)
 
     def _show(self, index: int) -> None:
         self._index = index
-        self._model.pose(self.episode.q[index])
+        self._model.pose(self._q[index])
         self._plots.mark(index)
         self._refresh()
 
@@ -73,8 +78,8 @@ class EpisodePage:
         if self._show_masks.value and self._masks is not None and index < len(self._masks):
             with suppress(MaskError, ValueError, IndexError):  # masks of another size cannot be laid over
                 image = tint(image, self._masks[index])
-        if self._show_fit.value and np.isfinite(self.episode.q[index]).all() and image.shape == self._blank().shape:
-            draw_contours(image, part_image(self.robot, self.episode.q[index], self.episode.camera))
+        if self._show_fit.value and np.isfinite(self._q[index]).all() and image.shape == self._blank().shape:
+            draw_contours(image, part_image(self.robot, self._q[index], self.episode.camera))
         return image
 
 
@@ -82,7 +87,7 @@ def _pictures(folder: Path, episode: Episode) -> tuple[Frames | None, list[str]]
     """The episode's video where it still is, and what to say where it is not."""
     source = str(episode.source.get("path", ""))
     path = Path(source) if Path(source).is_absolute() else folder / source
-    if not source or not path.exists():
+    if not source or not (path.is_file() or path.is_dir()):
         return None, ["The video is no longer where it was: pictures are grey."]
     try:
         return open_frames(path), []

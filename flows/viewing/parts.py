@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -13,6 +13,7 @@ import numpy as np
 import trimesh
 from scipy.spatial.transform import Rotation
 
+from flows.errors import FlowError
 from pose.camera import Camera
 from urdf import Robot
 
@@ -22,6 +23,15 @@ TICK = 1 / 30  # s between two pictures of a running time line, at least
 def placed(T: np.ndarray) -> dict[str, np.ndarray]:
     """A rigid (4,4) motion as viser wants it: wxyz and position."""
     return {"wxyz": Rotation.from_matrix(T[:3, :3]).as_quat(scalar_first=True), "position": np.array(T[:3, 3])}
+
+
+def columns_for(robot: Robot, names: Sequence[str], what: str) -> list[int]:
+    """Where each joint of the robot is among `names`; raises FlowError where they are not the same joints."""
+    if sorted(names) != sorted(robot.joint_names):
+        raise FlowError(
+            f"{what} moves joints {', '.join(names)}; the description of its robot has {', '.join(robot.joint_names)}"
+        )
+    return [names.index(name) for name in robot.joint_names]
 
 
 class RobotModel:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from flows.errors import FlowError
 from flows.job import robot_of
-from flows.viewing.parts import RobotModel, Timeline, add_camera, placed
+from flows.viewing.parts import RobotModel, Timeline, add_camera, columns_for, placed
 from twin.scene import Body, RobotMotion
 from twin.scene_files import read_scene
 
@@ -69,12 +68,7 @@ class ScenePage:
 
     def _add_robot(self, server: Any, motion: RobotMotion) -> None:
         robot = robot_of(motion.robot)
-        if set(motion.joint_names) != set(robot.joint_names):
-            raise FlowError(
-                f"the scene's robot {motion.robot!r} moves joints {', '.join(motion.joint_names)}; its description has "
-                f"{', '.join(robot.joint_names)}"
-            )
-        q = motion.q[:, [motion.joint_names.index(name) for name in robot.joint_names]]
+        q = motion.q[:, columns_for(robot, motion.joint_names, "the scene")]
         model = RobotModel(server, robot)
         model.pose(q[motion.pose_index])
         self.timeline = Timeline(server, motion.times, lambda index: model.pose(q[index]), motion.pose_index)

@@ -83,6 +83,7 @@ def test_an_episode_follows_its_time_line(episode_folder, clip):
         assert np.isfinite(curve[4]).sum() == 1
 
 
+@pytest.mark.slow  # drawn in software, it takes its time
 def test_an_episode_renders_in_a_browser(episode_folder):
     with open_page(episode_folder, 0) as page:
         visit = browse(page.url, READY, SHOWN, size=(800, 600), timeout=120, whole=False)
@@ -116,7 +117,7 @@ def test_pages_are_for_this_machine_and_find_a_free_port(episode_folder):
             assert second.server.get_port() != port
 
 
-def test_what_cannot_be_shown_is_told_in_a_line(episode_folder, scene_folder, tmp_path, monkeypatch):
+def test_what_cannot_be_shown_is_told_in_a_line(make_episode, episode_folder, scene_folder, tmp_path, monkeypatch):
     with pytest.raises(FlowError, match="neither an episode"):
         open_page(tmp_path / "nothing")
     with pytest.raises(FlowError, match="all taken"):
@@ -131,6 +132,12 @@ def test_what_cannot_be_shown_is_told_in_a_line(episode_folder, scene_folder, tm
     write_scene(tmp_path / "other", Scene(None, (), motion, {}))
     with pytest.raises(FlowError, match="moves joints a, b"):
         open_page(tmp_path / "other", 0)
+    write_episode(make_episode(joint_names=tuple("abcdefgh")), tmp_path / "joints")
+    with pytest.raises(FlowError, match="the episode moves joints a, b"):
+        open_page(tmp_path / "joints", 0)
+    write_episode(make_episode(camera=replace(make_episode().camera, T_cam_base=None)), tmp_path / "pose")
+    with pytest.raises(FlowError, match="without a pose"):
+        open_page(tmp_path / "pose", 0)
     monkeypatch.setitem(sys.modules, "viser", None)
     with pytest.raises(FlowError, match=r"urdfit\[view\]"):
         open_page(scene_folder, 0)
