@@ -1,6 +1,8 @@
-"""Flows, files and the command line: from a video to an episode folder, from a data set to many.
+"""Flows, files and the command line: from a video to an episode folder, from a data set to many, from a
+rig of cameras to a scene.
 
-`run_episode` and `run_batch` are Prefect flows where Prefect is installed, and the same functions without it otherwise.
+`run_episode`, `run_batch` and `build_twin` are Prefect flows where Prefect is installed, and the same functions
+without it otherwise.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ if TYPE_CHECKING:
     from flows.batch.batch import BatchReport
     from flows.batch.run import run_batch
     from flows.run import run_episode
+    from flows.twin_run import build_twin
 
-__all__ = ["BatchReport", "run_batch", "run_episode"]
+__all__ = ["BatchReport", "build_twin", "run_batch", "run_episode"]
 
 _FLOWS = {
     "run_episode": ("flows.prefect_flow", "flows.run"),
     "run_batch": ("flows.batch.prefect_batch", "flows.batch.run"),
+    "build_twin": ("flows.twin_flow", "flows.twin_run"),
 }
 
 

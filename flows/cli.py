@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_augment, cli_segment, cli_tools, cli_train
+from flows import cli_augment, cli_segment, cli_tools, cli_train, cli_twin
 from flows.options import (
     BoxOpt,
     CameraOpt,
@@ -159,6 +159,7 @@ cli_segment.register(app)
 cli_tools.register(app)
 cli_train.register(app)
 cli_augment.register(app)
+cli_twin.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -131,9 +131,9 @@ def make_job(
         MaskFolder(masks).check(reader.width, reader.height, reader.frame_count)
     job = Job(
         video=os.path.abspath(video) if source is None else str(video),
-        robot=None if robot is None else _robot_spec(robot),
+        robot=None if robot is None else robot_spec(robot),
         camera=None if checked is None else checked.to_dict(),
-        weights=str(weights) if masks is not None else _weights_spec(weights),
+        weights=str(weights) if masks is not None else weights_spec(weights),
         prompts=prompts,
         parts=tuple(parts),
         masks=None if masks is None else os.path.abspath(masks),
@@ -162,13 +162,13 @@ def open_source(video: str | Path, fps: float | None = None) -> Any:
     return open_video(video) if fps is None else open_video(video, fps=fps)
 
 
-def _robot_spec(robot: str | Path) -> str:
+def robot_spec(robot: str | Path) -> str:
     """Paths absolute, catalogue names and "auto" as they are."""
     text = str(robot)
     return os.path.abspath(text) if text != "auto" and os.path.exists(text) else text
 
 
-def _weights_spec(weights: str | Path) -> str:
+def weights_spec(weights: str | Path) -> str:
     """Names as they are, paths absolute; raises WeightsError where there is no such file."""
     from segmentation import weights_store
 

@@ -37,7 +37,7 @@ def write_recording(
     stream = rr.RecordingStream("urdfit", recording_id=episode.source.get("sha256"))
     stream.save(str(path), default_blueprint=_blueprint())
     stream.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
-    _log_meshes(rr, stream, robot)
+    log_meshes(rr, stream, robot)
     _log_camera(rr, stream, episode)
     _log_styles(rr, stream, episode)
     for t, image in enumerate(frames):
@@ -65,7 +65,8 @@ def class_image(masks: Mapping[str, np.ndarray]) -> np.ndarray:
     return out
 
 
-def _log_meshes(rr: Any, stream: Any, robot: Robot) -> None:
+def log_meshes(rr: Any, stream: Any, robot: Robot) -> None:
+    """The meshes of all links, as world/robot/<link>."""
     mesh = robot.mesh
     for link, name in enumerate(robot.link_names):
         faces = mesh.faces[mesh.face_link == link]
@@ -74,7 +75,7 @@ def _log_meshes(rr: Any, stream: Any, robot: Robot) -> None:
         # every face its own corners: flat shading, one colour a face
         color = (mesh.face_color[mesh.face_link == link] * 255).astype(np.uint8)
         stream.log(
-            _entity(name),
+            link_entity(name),
             rr.Mesh3D(
                 vertex_positions=mesh.vertices[faces].reshape(-1, 3),
                 triangle_indices=np.arange(faces.size, dtype=np.uint32).reshape(-1, 3),
@@ -117,7 +118,7 @@ def _log_pose(rr: Any, stream: Any, episode: Episode, robot: Robot, t: int) -> N
     poses = robot.link_poses(episode.q[t])
     for link, name in enumerate(robot.link_names):
         T = poses[link]
-        stream.log(_entity(name), rr.Transform3D(translation=T[:3, 3], mat3x3=T[:3, :3]))
+        stream.log(link_entity(name), rr.Transform3D(translation=T[:3, 3], mat3x3=T[:3, :3]))
     for i, name in enumerate(episode.joint_names):
         stream.log(f"joints/{_safe(name)}", rr.Scalars(float(episode.q[t, i])))
     if np.isfinite(episode.gripper_open[t]):
@@ -144,5 +145,6 @@ def _safe(name: str) -> str:
     return name.replace("/", "_")
 
 
-def _entity(link: str) -> str:
+def link_entity(link: str) -> str:
+    """Where a link is in the recording."""
     return f"world/robot/{_safe(link)}"

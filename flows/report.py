@@ -56,7 +56,7 @@ def render_report(episode: Episode, robot: Robot, pictures: Mapping[int, np.ndar
                 "iou": float(episode.iou[t]),
                 "valid": bool(episode.valid[t]),
                 "worst": t == worst,
-                "data": Markup(_jpeg(image)),
+                "data": Markup(jpeg(image)),
             }
             for t, image in sorted(pictures.items())
         ],
@@ -66,7 +66,8 @@ def render_report(episode: Episode, robot: Robot, pictures: Mapping[int, np.ndar
     )
 
 
-def _jpeg(image: np.ndarray, quality: int = 85) -> str:
+def jpeg(image: np.ndarray, quality: int = 85) -> str:
+    """A picture (H,W,3) RGB as a data: address, at most 640 pixels wide."""
     height, width = image.shape[:2]
     if width > PICTURE_WIDTH:
         size = (PICTURE_WIDTH, round(height * PICTURE_WIDTH / width))

@@ -140,7 +140,7 @@ def publish(folders: list[Path], out: Path, seconds: dict[str, float]) -> None:
             if out.is_dir():
                 for entry in out.iterdir():
                     if entry.name not in EPISODE_FILES and not (temporary / entry.name).exists():
-                        _keep_entry(entry, temporary / entry.name)
+                        keep_entry(entry, temporary / entry.name)
     except (OSError, FlowError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
@@ -159,7 +159,7 @@ def _fill(folders: list[Path], target: Path, seconds: dict[str, float]) -> None:
     write_json(target / "episode.json", episode_json(episode))
 
 
-def _keep_entry(entry: Path, target: Path) -> None:
+def keep_entry(entry: Path, target: Path) -> None:
     """Link (or copy, where links do not work) a file or folder that is none of ours into the new folder."""
 
     def link(source: Any, destination: Any) -> None:

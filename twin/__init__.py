@@ -1,5 +1,6 @@
 """Scene twins from rigs of cameras: rigs, fusion of depth and masks, objects, export."""
 
+from twin.build import build_twin
 from twin.errors import TwinError
 from twin.mesh import Mesh
 from twin.observation import Observation
@@ -7,4 +8,6 @@ from twin.rig import Rig, RigCamera
 from twin.rig_files import load_rig
 from twin.scene import Body, RobotMotion, Scene
 
-__all__ = ["Body", "Mesh", "Observation", "Rig", "RigCamera", "RobotMotion", "Scene", "TwinError", "load_rig"]
+__all__ = [
+    "Body", "Mesh", "Observation", "Rig", "RigCamera", "RobotMotion", "Scene", "TwinError", "build_twin", "load_rig",
+]  # fmt: skip
