@@ -12,6 +12,7 @@ from twin.collision import CollisionSettings, convex_hull, convex_pieces
 from twin.errors import TwinError
 from twin.mesh import Mesh
 from twin.object_edits import apply_edits, read_edits, write_edits
+from twin.object_masks import masked_triangles, track_instances
 from twin.objects import ObjectSettings, make_body, split_scene
 from twin.observation import Observation
 from twin.planes import find_planes
@@ -104,6 +105,49 @@ def test_named_triangles_make_an_object_of_that_name(fused, truth):
     soup = next(b for b in split.bodies if b.name == "soup")
     assert np.linalg.norm(soup.T_base_body[:2, 3] - can) < 0.01
     assert len([b for b in split.bodies if not b.static]) == len(truth.bodies)
+
+
+def _object_masks(truth: Scene) -> list[tuple]:
+    """True masks of two objects in every picture."""
+    meshes = {b.name: b.visual.transformed(b.T_base_body) for b in truth.bodies}
+    everything = join((m.vertices, m.faces) for m in [truth.background, *meshes.values()])
+    views = []
+    for camera in truth.cameras.values():
+        nearest = depth_picture(everything, camera)
+        masks = {}
+        for name in ("bowl", "toy"):
+            alone = depth_picture((meshes[name].vertices, meshes[name].faces), camera)
+            masks[name] = (alone > 0) & (alone < nearest + 1e-4)
+        views.append((camera, masks))
+    return views
+
+
+def test_masks_are_carried_onto_the_surface(fused, truth):
+    found = masked_triangles(fused, _object_masks(truth))
+    assert set(found) == {"bowl", "toy"}
+    middle = fused.vertices[fused.faces].mean(1)
+    for name, own in found.items():
+        at = next(b.T_base_body[:3, 3] for b in truth.bodies if b.name == name)
+        assert np.linalg.norm(np.median(middle[own], axis=0)[:2] - at[:2]) < 0.02
+        assert (np.linalg.norm(middle[own, :2] - at[:2], axis=1) < 0.12).mean() > 0.97
+    assert not (found["bowl"] & found["toy"]).any()
+
+
+def test_instances_are_tracked_by_geometry(fused, truth):
+    """Every picture numbers its masks as it likes; after tracking one thing has one name."""
+    views = _object_masks(truth)
+    mixed = [(c, dict(zip(("a", "b"), list(m.values())[:: -1 if v % 2 else 1]))) for v, (c, m) in enumerate(views)]
+    tracked = track_instances(fused, mixed)
+    assert {name for masks in tracked for name in masks} == {"instance_0", "instance_1"}
+    for (_, masks), named in zip(views, tracked):
+        assert (named["instance_0"] == masks["bowl"]).all() and (named["instance_1"] == masks["toy"]).all()
+
+
+def test_masks_of_other_sizes_are_refused(fused, truth):
+    camera = truth.cameras["front"]
+    with pytest.raises(TwinError, match="5x4 pixels"):
+        masked_triangles(fused, [(camera, {"cup": np.zeros((4, 5), bool)})])
+    assert masked_triangles(fused, [(camera, {})]) == {} and track_instances(fused, []) == []
 
 
 def test_remains_of_the_robot_are_no_objects(fused, truth):
