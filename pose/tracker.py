@@ -21,12 +21,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 
 from pose.acquire import Acquire, Candidate
 from pose.belief import Belief
 from pose.camera import Camera
-from pose.correct import Corrector, Look
+from pose.correct import LIVE, Corrector, Look
 from pose.errors import FitError
 from pose.targets import MIN_SHARE, Targets
 from pose.uncertainty import OBSERVABLE, joint_scale
@@ -39,6 +40,7 @@ STILL = 0.3  # rad/s: speed that is thought possible of a robot that was not see
 GIVEN = 0.05  # rad: standard deviation of joints that the user gives
 FOUND = 0.1  # ... of joints that a search has found
 DECIDED = 1e-3  # share of belief below which an answer is given up
+WORKING = 2 * LIVE.width  # pixels: larger masks are shrunk first, which is quicker in bytes than in numbers
 RECENT = 200  # updates that the latency is stated over
 
 
@@ -120,6 +122,7 @@ class Tracker:
         if q is not None and (np.shape(q) != robot.rest.shape or not np.isfinite(q).all()):
             raise FitError(f"q must be {len(robot.rest)} finite values ({', '.join(robot.joint_names)})")
         self.robot, self.camera = robot, camera
+        self._working = camera.scaled(min(1.0, WORKING / max(camera.width, camera.height)))
         self._given = None if q is None else robot.clip(np.asarray(q, float))
         self._segment, self._seed = segment, seed
         # a joint that turns without end is not stopped where its values are cut
@@ -211,13 +214,23 @@ class Tracker:
 
     def _read(self, masks: Mapping[str, np.ndarray]) -> bool:
         """Takes the masks in; True for the first ones, which say what parts there are."""
-        self._masks[:] = [masks]
+        self._masks[:] = [{part: self._shrunk(np.asarray(mask)) for part, mask in masks.items()}]
         if self._targets is not None:
             return False
-        self._targets = Targets(self._masks, self.camera)
-        self._corrector = Corrector(self.robot, self._targets, self.camera)
-        self._acquire = Acquire(self.robot, self._targets, self.camera, self._seed)
+        self._targets = Targets(self._masks, self._working)
+        self._corrector = Corrector(self.robot, self._targets, self._working)
+        self._acquire = Acquire(self.robot, self._targets, self._working, self._seed)
         return True
+
+    def _shrunk(self, mask: np.ndarray) -> np.ndarray:
+        """A mask of a large picture at the working size; others, and what is no such mask, as they are."""
+        size = self._working.width, self._working.height
+        if mask.shape != (self.camera.height, self.camera.width) or mask.shape == size[::-1]:
+            return mask
+        if mask.dtype == np.uint8:
+            scale = 255.0 if mask.max(initial=0) > 1 else 1.0
+            return cv2.resize(mask * np.uint8(255 / scale), size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
 
     def _new(self, q: np.ndarray, time: float, sigma: float, weight: float = 0.0) -> _Answer:
         return _Answer(Belief.start(q, sigma * self._unit, STILL * self._unit, time), weight)

@@ -104,6 +104,16 @@ def test_pictures_go_through_the_segmenter_that_was_given(robot, camera, draw):
         assert tracker.update(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 0.0).valid
 
 
+@pytest.mark.parametrize("kind", [np.uint8, bool, np.float32])
+def test_large_masks_of_any_kind_are_understood(robot, camera, draw, kind):
+    q = swing(robot, 0.0)
+    big = {name: np.kron(mask, np.ones((6, 6), np.uint8)) for name, mask in draw(q).items()}
+    masks = {name: mask if kind is np.uint8 else (mask > 0).astype(kind) for name, mask in big.items()}
+    with Tracker(robot, camera.scaled(6.0), q=q, background=False) as tracker:
+        state = tracker.update(masks, 0.0)
+    assert state.valid and state.iou > 0.95 and np.abs(state.q - q)[:6].max() < 0.03
+
+
 def test_wrong_use_is_told(robot, camera, draw):
     masks = draw(robot.rest)
     with pytest.raises(FitError, match="T_cam_base"):
