@@ -14,7 +14,6 @@ from queue import SimpleQueue
 from typing import Any
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -26,6 +25,9 @@ from prefect.task_runners import TaskRunner
 
 from flows.batch.executor import KILLED, EpisodeTask, Outcome
 from flows.errors import FlowError, UsageError
+
+MOST_LOST = 10  # episodes in a row, before a cluster is taken to be gone
+START = 180  # seconds that the embedded server may take on a busy machine
 
 
 @task(name="episode", task_run_name="{episode.id}", cache_policy=NO_CACHE, persist_result=False)
@@ -54,13 +56,17 @@ class ClusterExecutor:
 
     def __init__(self, runner: TaskRunner[Any], threads: int, work: str) -> None:
         """`threads`: for the libraries of each child process; `work`: see `flows.batch.local.LocalExecutor`."""
+        self._start(threads, work)
+        self._open.enter_context(_one_server())
+        self._runner = self._open.enter_context(runner)
+
+    def _start(self, threads: int, work: str) -> None:
         self.slots = 2
         self._threads, self._work = threads, work
         self._futures: dict[Any, tuple[EpisodeTask, PrefectFuture[Outcome]]] = {}
         self._done: SimpleQueue[Any] = SimpleQueue()
+        self._lost = 0  # episodes in a row
         self._open = ExitStack()
-        self._open.enter_context(_one_server())
-        self._runner = self._open.enter_context(runner)
 
     def submit(self, task: EpisodeTask) -> None:
         """Hand over a task; returns at once.
@@ -68,6 +74,8 @@ class ClusterExecutor:
         Raises:
             FlowError: the cluster is gone, so that no other episode could be done either.
         """
+        if self._lost >= max(MOST_LOST, 3 * self.slots):
+            raise FlowError(f"the cluster lost the last {self._lost} episodes; look at it, then run the batch again")
         try:
             future = self._send(task)
         except Exception as error:
@@ -87,7 +95,9 @@ class ClusterExecutor:
                 found: Any = future.result(raise_on_failure=False)
             except Exception as error:  # whatever a cluster throws: a lost worker, a lost connection
                 found = error
-            yield found if isinstance(found, Outcome) else _lost(task, found)
+            outcome = found if isinstance(found, Outcome) else _lost(task, found)
+            self._lost = 0 if outcome is found else self._lost + 1
+            yield outcome
 
     def close(self) -> None:
         """Let go of the cluster: what waits there is dropped, one made here ends with all that it does."""
@@ -111,7 +121,7 @@ def _one_server() -> ExitStack:
     stack = ExitStack()
     if not get_current_settings().api.url:
         server = SubprocessASGIServer()
-        server.start(timeout=get_current_settings().server.ephemeral.startup_timeout_seconds)
+        server.start(timeout=START)
         stack.enter_context(temporary_settings({PREFECT_API_URL: server.api_url}))
     return stack
 

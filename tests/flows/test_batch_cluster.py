@@ -7,14 +7,18 @@ import pytest
 
 pytest.importorskip("prefect")
 
+from batch_cases import make_batch, make_folder
+from batch_work import WORK
+
+from flows.batch.batch import carry_out
 from flows.batch.executor import DONE, FAILED, KILLED, TIMEOUT, EpisodeTask, Limits, Settings
 from flows.errors import FlowError, UsageError
 
 HERE = Path(__file__).parent
 
 
-def make(kind, monkeypatch, **options):
-    """An executor whose workers do what `batch_work.by_name` says."""
+def make(kind, monkeypatch, work="cluster_work:by_name", **options):
+    """An executor whose workers do what a function of the tests says."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parents[1])]))
     monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "WARNING")
     if kind == "dask":
@@ -23,7 +27,7 @@ def make(kind, monkeypatch, **options):
     else:
         pytest.importorskip("prefect_ray", reason="needs the extra `ray`")
         from flows.batch.ray_runner import RayExecutor as Executor
-    return Executor(work="batch_work:by_name", **options)
+    return Executor(work=work, **options)
 
 
 def task(id, seconds=None):
@@ -65,6 +69,43 @@ def test_every_task_has_one_outcome_and_none_hurts_the_others(kind, server, monk
     finally:
         executor.close()
         executor.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dask", "ray"])
+def test_a_batch_on_a_cluster(kind, server, monkeypatch, tmp_path):
+    """The whole loop: a lost process is tried again, a bad episode is not, and nothing is done twice."""
+    folder, out = make_folder(tmp_path / "videos", "a", "b", "flaky", "bad"), tmp_path / "out"
+    told = carry_out(make_batch(folder, out), lambda: make(kind, monkeypatch, WORK, workers=2))
+    assert (told.done, told.failed, told.retried, told.left) == (3, 1, 1, 0)
+    again = carry_out(make_batch(folder, out), lambda: pytest.fail("there is nothing to do"))
+    assert (again.before, again.passed, again.done) == (3, 1, 0)
+
+
+def test_a_cluster_that_loses_everything_is_given_up():
+    """It must not use up the attempts at a whole data set."""
+    from flows.batch.cluster import ClusterExecutor
+
+    class Lost:
+        task_run_id = 0
+
+        def add_done_callback(self, tell):
+            tell(self)
+
+        def result(self, raise_on_failure):
+            raise ConnectionError("gone")
+
+    executor = ClusterExecutor.__new__(ClusterExecutor)
+    executor._start(2, "")
+    executor._send = lambda task: Lost()
+    seen = 0
+    with pytest.raises(FlowError, match="lost the last 10 episodes"):
+        for n in range(20):
+            executor.submit(task(f"e{n}"))
+            [outcome] = executor.results()
+            assert outcome.status == KILLED and outcome.retry
+            seen += 1
+    assert seen == 10
 
 
 @pytest.mark.slow
