@@ -114,6 +114,7 @@ def run_script(folder, out):
     return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(out), here], stderr=subprocess.PIPE)
 
 
+@pytest.mark.slow
 def test_killed_at_a_moment_it_goes_on_where_it_was(tmp_path):
     names = [f"wait{i}" for i in range(12)]
     folder, out = make_folder(tmp_path / "data", *names), tmp_path / "out"
@@ -126,7 +127,7 @@ def test_killed_at_a_moment_it_goes_on_where_it_was(tmp_path):
     recorded = len(Manifest(out / "manifest"))
     begun = len(log_of(out))
     again = run_script(folder, out)
-    _, errors = again.communicate(timeout=60)
+    _, errors = again.communicate(timeout=240)
     assert again.returncode == 0, errors
     rows = list(Manifest(out / "manifest").latest(["status"]))
     assert len(Manifest(out / "manifest")) == 12 and len(rows) == 12 and {r["status"] for r in rows} == {"done"}
