@@ -12,13 +12,16 @@ from twin.collision import CollisionSettings, convex_hull, convex_pieces
 from twin.errors import TwinError
 from twin.mesh import Mesh
 from twin.physics import mass_of
-from twin.planes import Plane, find_planes
+from twin.planes import Plane, counter_clockwise, find_planes
 from twin.scene import Body
 from twin.solid import close_solid
+from twin.surface import areas, without_specks
 
 DENSITY = 300.0  # kg/m3: household things are mostly hollow
 TABLE_DENSITY = 600.0
 TABLE_THICKNESS = 0.04
+SPECK = 0.05  # of a thing's surface: smaller loose pieces are not its own
+FOOT_MARGIN, FOOT_HEIGHT = 0.014, 0.02  # metres around and above a body's foot where the plane is drawn anew
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,14 @@ def split_scene(
             number += 1
 
     bodies, patches, taken = [], [], np.zeros(len(mesh.faces), bool)
+    middle = mesh.vertices[mesh.faces].mean(1)
     for name, own, plane in things:
         keep = np.zeros(len(rows), bool)
         keep[own] = True
         try:
-            solid = close_solid(cut_faces(part, keep), plane, s.voxel)
+            seen = cut_faces(part, keep)
+            seen = without_specks(seen, SPECK * float(areas(seen).sum()))  # stray depth beside edges
+            solid = close_solid(seen, plane, s.voxel)
             body, said = make_body(name, solid, plane, s)
         except TwinError as error:
             warnings.append(f"{name}: left in the background ({error})")
@@ -93,7 +99,11 @@ def split_scene(
         warnings += [f"{name}: {said}"] if said else []
         bodies.append(body)
         taken[rows[own]] = True
-        patches += [_patch(solid, plane, part)] if plane is not None else []
+        if plane is not None:
+            foot = replace(plane, outline=_footprint(solid, plane))
+            low = np.abs(plane.height(middle)) < FOOT_HEIGHT
+            taken[np.flatnonzero(low)[foot.below(middle[low, :2])]] = True
+            patches.append(_patch(foot, part))
     background = _joined(cut_faces(mesh, ~taken), patches)
     tables = [plane_body(_plane_name(i), plane, background) for i, plane in enumerate(planes)]
     return Split(background, planes, (*tables, *bodies), tuple(warnings))
@@ -173,31 +183,30 @@ def _under(mesh: Mesh, keep: np.ndarray, planes: tuple[Plane, ...]) -> Plane | N
     return max(under, key=lambda p: float(p.z(points[:, :2].mean(0)[None])[0]), default=None)
 
 
-def _patch(solid: Mesh, plane: Plane, around: Mesh) -> Mesh:
-    """The plane under a body, coloured as the plane beside it."""
+def _footprint(solid: Mesh, plane: Plane) -> np.ndarray:
+    """(N,2) convex polygon around what of a body is near the plane, a little larger, counter-clockwise."""
     points = solid.vertices[np.unique(solid.faces)]
-    outline = cv2.convexHull(points[plane.height(points) < 0.02][:, :2].astype(np.float32)).reshape(-1, 2).astype(float)
+    low = points[plane.height(points) < max(0.02, float(plane.height(points).min()) + 0.005), :2]
+    outline = cv2.convexHull(low.astype(np.float32)).reshape(-1, 2).astype(float)
     middle = outline.mean(0)
-    outline = (
-        middle + (outline - middle) * (1 + 0.01 / np.maximum(np.linalg.norm(outline - middle, axis=1), 0.01))[:, None]
-    )
-    xy = np.concatenate([middle[None], outline])
-    vertices = np.column_stack([xy, plane.z(xy)])
-    count = len(outline)
-    i = np.arange(count)
-    faces = np.stack([np.zeros(count, int), 1 + i, 1 + (i + 1) % count], 1).astype(np.int32)
-    patch = Mesh(vertices, faces)
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    if np.cross(b - a, c - a)[:, 2].sum() < 0:
-        patch = replace(patch, faces=faces[:, ::-1])
+    length = np.maximum(np.linalg.norm(outline - middle, axis=1, keepdims=True), 1e-3)
+    outline = middle + (outline - middle) * (1 + FOOT_MARGIN / length)
+    return counter_clockwise(outline)
+
+
+def _patch(foot: Plane, around: Mesh) -> Mesh:
+    """The plane inside an outline, coloured as it is around."""
+    middle = foot.outline.mean(0)
+    xy = np.concatenate([middle[None], foot.outline])
+    vertices = np.column_stack([xy, foot.z(xy)])
+    i = np.arange(len(foot.outline))
+    faces = np.stack([np.zeros_like(i), 1 + i, 1 + (i + 1) % len(i)], 1).astype(np.int32)
     if around.colors is None:
-        return patch
-    beside = np.abs(plane.height(around.vertices)) < 0.006
-    beside &= (
-        np.linalg.norm(around.vertices[:, :2] - middle, axis=1) < np.linalg.norm(outline - middle, axis=1).max() + 0.05
-    )
-    color = np.median(around.colors[beside], axis=0).astype(np.uint8) if beside.any() else np.full(3, 150, np.uint8)
-    return replace(patch, colors=np.tile(color, (len(vertices), 1)))
+        return Mesh(vertices, faces)
+    beside = np.flatnonzero(np.abs(foot.height(around.vertices)) < 0.006)
+    beside = beside[foot.below(around.vertices[beside, :2], 0.04) & ~foot.below(around.vertices[beside, :2])]
+    color = np.median(around.colors[beside], axis=0).astype(np.uint8) if len(beside) else np.full(3, 150, np.uint8)
+    return Mesh(vertices, faces, np.tile(color, (len(vertices), 1)))
 
 
 def _joined(mesh: Mesh, others: list[Mesh]) -> Mesh:

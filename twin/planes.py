@@ -79,7 +79,7 @@ def find_planes(mesh: Mesh, min_area: float = 0.05, most: int = 3, seed: int = 0
         if len(own) * share >= min_area:
             hull = cv2.convexHull(points[own, :2].astype(np.float32))
             outline = cv2.approxPolyDP(hull, CELL / 2, True).reshape(-1, 2).astype(float)
-            planes.append(Plane(n, offset, _counter_clockwise(outline), len(own) * share))
+            planes.append(Plane(n, offset, counter_clockwise(outline), len(own) * share))
         points = np.delete(points, own, axis=0)
     return sorted(planes, key=lambda plane: -plane.area)
 
@@ -106,7 +106,8 @@ def _hypothesis(points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarra
     return winner
 
 
-def _counter_clockwise(outline: np.ndarray) -> np.ndarray:
+def counter_clockwise(outline: np.ndarray) -> np.ndarray:
+    """A polygon (N,2) in that order."""
     x, y = outline.T
     return outline if (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() > 0 else outline[::-1]
 
