@@ -18,6 +18,7 @@ from pose import PosePrior, ViewsFit, fit_views
 from twin.errors import TwinError
 from twin.place_check import apart, camera_sigma, contradicting, given_pose, overlap, state_of, unrelated, worst
 from twin.place_depth import check_depth
+from twin.place_edges import sharpen_fit
 from twin.rig import Rig, RigCamera
 from twin.scene import RobotMotion
 from twin.sync import clock_offsets
@@ -116,6 +117,7 @@ def place_rig(
     *,
     joints: tuple[np.ndarray, np.ndarray | None] | None = None,
     sync: bool = True,
+    edges: bool = False,
     most: int = MOST,
     robot_name: str | None = None,
     progress: Progress | None = None,
@@ -128,6 +130,7 @@ def place_rig(
         joints: rows (M,n) in rad and m, NaN in columns that are not known, and their times (M,) on the rig's clock, or
             None where rows are the frames of the first camera. None: joints are found as well.
         sync: whether clocks are compared by the robot's motion.
+        edges: whether the fit is sharpened by edges in the pictures (`twin.place_edges`); reads the videos once or twice.
         most: instants that are fitted; a longer clip is thinned.
         robot_name: what the motion calls the robot; by default its own name.
         progress: called with (stage, done, total).
@@ -157,6 +160,10 @@ def place_rig(
     states = {v: state_of(given_pose(rig, v), fit, i) for i, v in enumerate(usable)}
     if joints is None and any(state == "confirmed" for state in states.values()):
         fit = _held(rig, robot, masks, usable, states, fit, times, progress, seed)
+    if edges:
+        part = replace(rig, cameras=tuple(rig.cameras[v] for v in usable))
+        held = [states[v] == "confirmed" for v in usable]
+        fit = sharpen_fit(part, robot, fit, times, held, joints is not None).fit
     statements, cameras = [], list(rig.cameras)
     for v in range(len(rig)):
         if v in out:
