@@ -130,7 +130,7 @@ def place_rig(
         joints: rows (M,n) in rad and m, NaN in columns that are not known, and their times (M,) on the rig's clock, or
             None where rows are the frames of the first camera. None: joints are found as well.
         sync: whether clocks are compared by the robot's motion.
-        edges: whether the fit is sharpened by edges in the pictures (`twin.place_edges`); reads the videos once or twice.
+        edges: whether the fit is sharpened by edges in the pictures (`twin.place_edges`); reads them once or twice.
         most: instants that are fitted; a longer clip is thinned.
         robot_name: what the motion calls the robot; by default its own name.
         progress: called with (stage, done, total).
