@@ -18,7 +18,6 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.states import State
 from prefect.task_runners import TaskRunner
@@ -120,6 +119,8 @@ def _one_server() -> ExitStack:
     """
     stack = ExitStack()
     if not get_current_settings().api.url:
+        from prefect.server.api.server import SubprocessASGIServer  # slow to import
+
         server = SubprocessASGIServer()
         server.start(timeout=START)
         stack.enter_context(temporary_settings({PREFECT_API_URL: server.api_url}))
