@@ -37,6 +37,10 @@ VoxelOpt = Annotated[float, typer.Option("--voxel", metavar="M", help="Metres be
 FramesOpt = Annotated[
     int, typer.Option("--frames", min=1, metavar="N", help="Most pictures a camera that tell what stands still.")
 ]
+EveryOpt = Annotated[
+    int | None,
+    typer.Option("--every", min=1, metavar="N", help="Use every N-th frame; default: at most 300 a camera."),
+]
 DensityOpt = Annotated[
     float, typer.Option("--density", metavar="KG/M3", help="Of objects, until objects.json says more.")
 ]
@@ -60,6 +64,7 @@ def twin(
     joints: JointsOpt = None,
     voxel: VoxelOpt = 0.004,
     frames: FramesOpt = 60,
+    every: EveryOpt = None,
     density: DensityOpt = 300.0,
     bounds: BoundsOpt = None,
     seed: SeedOpt = 0,
@@ -81,7 +86,7 @@ def twin(
     with progress_bars(quiet):
         folder = _build(
             no_prefect, rig, robot, out, masks=masks, weights=weights, joints=joints, voxel=voxel, frames=frames,
-            density=density, bounds=box, seed=seed,
+            every=every, density=density, bounds=box, seed=seed,
         )  # fmt: skip
     if not quiet:
         show_scene(folder)

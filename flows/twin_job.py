@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flows.errors import UsageError
+from flows.errors import UsageError, user_errors
 from flows.files import sha256_file, sha256_json, sha256_path
 from flows.job import robot_of, robot_spec, weights_spec
 from flows.joint_file import load_joints
@@ -18,8 +19,10 @@ from twin.scene_files import NAME
 
 if TYPE_CHECKING:
     from twin.rig import Rig, RigCamera
+    from twin.thin import Picked
 
 PARTS = ("robot", "arm", "gripper", "masks")
+MOST_FRAMES = 300  # a camera, where nobody says otherwise
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class TwinJob:
         joints: path of a q.json: a row a frame of the first camera, or rows with times on the rig's clock.
         voxel: metres. frames: most pictures a camera that tell what stands still. density: kg/m3 of objects.
         bounds: x0, y0, z0, x1, y1, z1 in metres: what is fused; None: everything.
+        every: of how many frames one is used.
         seed: of the random searches.
         edits: path of an objects.json, see `twin.object_edits`.
         lost: cameras that cannot be used, and why. view: the camera that a stage is about.
@@ -48,34 +52,51 @@ class TwinJob:
     frames: int = 60
     density: float = 300.0
     bounds: tuple[float, ...] | None = None
+    every: int = 1
     seed: int = 0
     edits: str | None = None
     lost: tuple[tuple[str, str], ...] = ()
     view: str | None = None
 
     def open_rig(self) -> Rig:
-        """The rig without the cameras that are lost."""
+        """The rig without the cameras that are lost, with the frames that are used."""
         from twin.rig_files import load_rig
+        from twin.thin import thin_rig
 
         rig = load_rig(self.rig)
-        return replace(rig, cameras=tuple(c for c in rig.cameras if c.name not in dict(self.lost)))
+        kept = tuple(c for c in rig.cameras if c.name not in dict(self.lost))
+        return thin_rig(replace(rig, cameras=kept), self.every)
 
     def camera(self) -> RigCamera:
         """The camera that the stage is about."""
         return next(c for c in self.open_rig().cameras if c.name == self.view)
 
+    def robot_masks(self, folder: str) -> Any:
+        """Masks of the robot in the frames of a camera that are used, from its folder; None for ""."""
+        from segmentation import MaskFolder
+        from twin.thin import Picked
+
+        if not folder:
+            return None
+        masks: Any = MaskFolder(folder)
+        return (
+            Picked(masks, self.every) if self.masks is not None and Path(folder).is_relative_to(self.masks) else masks
+        )
+
     def settings(self) -> dict[str, Any]:
         """The settings as JSON values."""
         return {k: v for k, v in asdict(self).items() if k not in ("lost", "view")}
 
-    def object_masks(self, rig: Rig) -> dict[str, dict[int, ObjectMasks]]:
+    def object_masks(self, rig: Rig) -> dict[str, dict[int, Picked]]:
         """Masks of the objects that the user has named, by name and view."""
-        found: dict[str, dict[int, ObjectMasks]] = {}
+        from twin.thin import Picked
+
+        found: dict[str, dict[int, Picked]] = {}
         for v, camera in enumerate(rig.cameras if self.masks is not None else ()):
             home = Path(str(self.masks)) / camera.name
             for folder in sorted(home.iterdir()) if home.is_dir() else ():
                 if folder.is_dir() and folder.name not in PARTS and not folder.name.startswith("."):
-                    found.setdefault(folder.name, {})[v] = ObjectMasks(folder)
+                    found.setdefault(folder.name, {})[v] = Picked(ObjectMasks(folder), self.every)
         return found
 
 
@@ -105,9 +126,13 @@ def make_twin_job(
     frames: int = 60,
     density: float = 300.0,
     bounds: Sequence[float] | None = None,
+    every: int | None = None,
     seed: int = 0,
 ) -> TwinJob:
     """Check every input and put it in a TwinJob.
+
+    Args:
+        every: of how many frames one is used; None: of so many that no camera has more than 300.
 
     Raises:
         TwinError, RobotError, MaskError, WeightsError, FlowError: what is wrong with which input.
@@ -120,6 +145,8 @@ def make_twin_job(
         raise UsageError(f"--density {density:g}: expected kg/m3 above 0")
     if frames < 1:
         raise UsageError(f"--frames {frames}: expected 1 or more")
+    if every is not None and every < 1:
+        raise UsageError(f"--every {every}: expected 1 or more")
     if bounds is not None and (len(bounds) != 6 or not (np.array(bounds[:3]) < np.array(bounds[3:])).all()):
         raise UsageError("--bounds: expected x0,y0,z0,x1,y1,z1 in metres, the first corner below the second")
     if robot is None and joints is not None:
@@ -143,8 +170,19 @@ def make_twin_job(
         frames=frames,
         density=density,
         bounds=None if bounds is None else tuple(float(v) for v in bounds),
+        every=_stride(loaded) if every is None else every,
         seed=seed,
     )
+
+
+def _stride(rig: Rig) -> int:
+    from twin.thin import stride_for
+
+    counts = []
+    for camera in rig.cameras:
+        with suppress(*user_errors(), OSError):  # which camera cannot be read is told later, with the others built
+            counts.append(len(camera.times))
+    return stride_for(counts, MOST_FRAMES)
 
 
 def _check_masks(folder: Path, cameras: Sequence[str]) -> None:
@@ -172,8 +210,7 @@ def camera_hash(camera: RigCamera) -> str:
             "pictures": picture_hash(camera),
             "camera": None if camera.camera is None else camera.camera.to_dict(),
             "poses": camera.Ts_cam_base,
-            "stamps": camera.stamps,
-            "offset": camera.offset,
+            "times": camera.times,
             "depth": None if depth is None else [sha256_file(f) if f.is_file() else None for f in depth.files],
             "unit": None if depth is None else [depth.scale, depth.rotated],
         }

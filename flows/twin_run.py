@@ -123,7 +123,12 @@ def _camera_masks(job: TwinJob, camera: RigCamera, run: Callable[..., Product]) 
     home = None if job.masks is None else Path(job.masks) / camera.name
     if home is not None and any((home / part).is_dir() for part in ("robot", "arm", "gripper")):
         reader = camera.open()
-        MaskFolder(home).check(reader.width, reader.height, reader.frame_count)
+        masks = MaskFolder(home)
+        masks.check(reader.width, reader.height, None)
+        if -(-len(masks) // job.every) != len(camera.times):
+            raise TwinError(
+                f"{home}: {len(masks)} masks, the camera has {len(camera.times) * job.every} pictures or so"
+            )
         return str(home), sha256_path(home)
     product = run("segment", camera_key(job, camera), replace(job, view=camera.name))
     return str(product.folder / "masks"), product.digest

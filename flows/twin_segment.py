@@ -49,7 +49,8 @@ class Turned(Frames):
 def camera_key(job: TwinJob, camera: RigCamera) -> str:
     """The camera's pictures and the segmenter."""
     weights = content_hash(find(job.weights))
-    return sha256_json({"code": CODE, "weights": weights, "pictures": picture_hash(camera), "turn": camera.rotation})
+    how = {"turn": camera.rotation, "every": job.every}
+    return sha256_json({"code": CODE, "weights": weights, "pictures": picture_hash(camera), **how})
 
 
 def segment_camera(job: TwinJob, out: Path) -> None:
@@ -60,6 +61,7 @@ def segment_camera(job: TwinJob, out: Path) -> None:
     """
     camera = job.camera()
     frames = open_frames(camera.open())
+    count = len(camera.times)
     segmenter = _segmenter(job.weights, content_hash(find(job.weights)))
     quarters = camera.rotation // 90
     if quarters == 0 and find(job.weights) == DEFAULT_WEIGHTS:
@@ -70,7 +72,7 @@ def segment_camera(job: TwinJob, out: Path) -> None:
         for part, probability in probabilities.items():
             write_mask(out / "masks", part, index, np.rot90(probability, quarters))
         done += 1
-        report(name, done, max(len(frames), done))
+        report(name, done, max(count, done))
     write_json(out / "turned.json", {"degrees": 90 * quarters})
 
 

@@ -64,7 +64,6 @@ def place_stage(job: TwinJob, masks: Sequence[str], out: Path) -> None:
     Raises:
         TwinError, FitError: no camera can be placed.
     """
-    from segmentation import MaskFolder
     from twin.place import place_rig
 
     assert job.robot is not None
@@ -73,9 +72,9 @@ def place_stage(job: TwinJob, masks: Sequence[str], out: Path) -> None:
     if job.joints is not None:
         given = load_joints(job.joints, robot)
         joints = (given.q, given.times)
-    folders: list[Any] = [MaskFolder(folder) if folder else None for folder in masks]
+    shown = [job.robot_masks(folder) for folder in masks]
     placed = place_rig(
-        rig, robot, folders, joints=joints, robot_name=job.robot, seed=job.seed,
+        rig, robot, shown, joints=joints, robot_name=job.robot, seed=job.seed,
         progress=lambda stage, done, total: report(f"place: {stage}", done, total),
     )  # fmt: skip
     motion = known_motion(placed)
@@ -139,12 +138,10 @@ def fuse_stage(job: TwinJob, place: Path | None, masks: Sequence[str], out: Path
     Raises:
         TwinError: nothing can be fused.
     """
-    from segmentation import MaskFolder
-
     rig, motion, _ = load_placed(job, place)
     robot = None if job.robot is None else robot_of(job.robot)
-    folders: list[Any] = [MaskFolder(folder) if folder else None for folder in masks]
-    views = still_pictures(rig, robot, motion, folders, job.frames, report)
+    shown = [job.robot_masks(folder) for folder in masks]
+    views = still_pictures(rig, robot, motion, shown, job.frames, report)
     report("fuse: surface", 0, 1)
     fused = fuse(views, object_votes(rig, views, job.object_masks(rig)), build_settings(job))
     report("fuse: surface", 1, 1)

@@ -20,8 +20,9 @@ from twin.observation import Observation
 Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
 AROUND = ((-0.5, -1.0, -0.3), (1.3, 1.0, 0.8))  # metres: where things are looked for, where nobody says otherwise
 CELL = 0.004  # metres of the pictures on the plane
-SHADE = 24.0  # grey levels by which a colour is another
+SHADE = 20.0  # grey levels by which a colour is another
 HEIGHTS = np.arange(-0.06, 0.0601, 0.005)  # metres: of the plane to the robot's base
+BLUR = 101  # cells over which light changes
 SPECK = 40  # pixels: smaller spots are noise
 ABOVE = 0.006  # metres above the plane where things begin
 
@@ -59,7 +60,10 @@ def find_foreground(views: Sequence[Observation], bounds: Bounds | None = None) 
     counted = seen.sum(0) >= 2
     if not counted.any():
         raise TwinError("no two cameras see the same part of the plane; give masks of the objects")
-    masked = tuple(_masked(view, usual, counted, (x0, y0, x1, y1), z) for view in views)
+    masked = tuple(
+        _masked(view, usual * _sheen(maps[i], seen[i] & counted, usual), counted, (x0, y0, x1, y1), z)
+        for i, view in enumerate(views)
+    )
     plane = _plane(usual, counted, (x0, y0), z)
     return Foreground(masked, plane, z, ((x0, y0, z + ABOVE), (x1, y1, top)))
 
@@ -105,21 +109,30 @@ def _disagreement(views: Sequence[Observation], area: tuple[float, ...], z: floa
     return float(np.median(np.where(seen, apart, 0).max(0)[both]))
 
 
+def _sheen(own: np.ndarray, known: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """(rows,columns,3) how much brighter a view sees the plane around a cell: exposure, and light that it reflects."""
+    share = known[..., None].astype(np.float32)
+    size = (BLUR, BLUR)
+    mine = cv2.blur(own * share, size)
+    theirs = cv2.blur(np.nan_to_num(usual).astype(np.float32) * share, size)
+    return np.clip((mine + 1) / (theirs + 1), 0.5, 2.0)
+
+
 def _masked(
     view: Observation, usual: np.ndarray, counted: np.ndarray, area: tuple[float, ...], z: float
 ) -> Observation:
-    """The view with a mask: another colour than most views see on the plane behind the pixel."""
+    """The view with a mask: another colour than most views see on the plane behind the pixel, `usual` in its light."""
     height, width = view.image.shape[:2]
     H = _homography(view, area, z, CELL)
     expected = cv2.warpPerspective(np.nan_to_num(usual).astype(np.float32), H, (width, height), flags=cv2.INTER_LINEAR)
     on_plane = cv2.warpPerspective(counted.astype(np.uint8), H, (width, height), flags=cv2.INTER_NEAREST) > 0
     other = np.abs(view.image.astype(np.float32) - expected).max(-1) > SHADE
     mask = (other & on_plane).astype(np.uint8)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
-    for label in range(1, count):
-        if stats[label, cv2.CC_STAT_AREA] < SPECK:
-            mask[labels == label] = 0
+    side = 2 * max(2, width // 120) + 1
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    # a hole would be carved through the thing; what is marked too much another view carves away
+    mask = cv2.drawContours(np.zeros_like(mask), [o for o in outlines if cv2.contourArea(o) > SPECK], -1, 1, -1)
     unknown = ~on_plane if view.ignore is None else view.ignore | ~on_plane
     return replace(view, mask=mask > 0, ignore=unknown)
 

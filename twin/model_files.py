@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from twin.coarsen import coarsen_far
 from twin.links import LinkBody, link_bodies
 from twin.mesh import Mesh
 from twin.obj import write_obj
@@ -39,11 +40,16 @@ def write_model_files(folder: Path, scene: Scene, robot: Robot | None) -> ModelF
     """Write background.obj, objects/<name>/visual.obj, robot/<link>.obj; the pieces of bodies are there already."""
     background = None
     if scene.background is not None:
-        background = _visual(folder, folder / "background.obj", scene.background)
+        background = _visual(folder, folder / "background.obj", simulated(scene.background))
     parts = () if robot is None else link_bodies(robot)
     (folder / "robot").mkdir(exist_ok=True)
     links = {part.name: _link(folder, number, part) for number, part in enumerate(parts)}
     return ModelFiles(background, {b.name: _body(folder, b) for b in scene.bodies}, links, parts)
+
+
+def simulated(background: Mesh) -> Mesh:
+    """The background as simulators draw it: by cells of a centimetre, a tenth of the triangles."""
+    return coarsen_far(background, 0.0, 0.01)
 
 
 def _visual(folder: Path, path: Path, mesh: Mesh, collision: tuple[str, ...] = ()) -> Shape:

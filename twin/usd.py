@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from twin.links import LinkBody, joint_limits, joint_values
 from twin.mesh import Mesh
+from twin.model_files import simulated
 from twin.scene import Body, Scene
 from twin.xml import quaternion, unique
 from urdf import Robot
@@ -45,7 +46,7 @@ def write_usd(path: Path, scene: Scene, robot: Robot | None, q: np.ndarray | Non
     if strength > 0:
         physics.CreateGravityDirectionAttr(Gf.Vec3f(*(pull / strength).tolist()))
     if scene.background is not None:
-        _mesh(stage, "/World/background", scene.background)
+        _mesh(stage, "/World/background", simulated(scene.background))
     names: set[str] = set()
     for body in scene.bodies:
         _body(stage, f"/World/objects/{unique(_identifier(body.name), names)}", body)
