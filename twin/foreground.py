@@ -2,7 +2,8 @@
 
 With the cameras known, pictures are laid onto a level plane. Where the plane is really there all views agree; what
 stands on it shows in each view at another place, so one view disagrees with the rest (inverse perspective mapping for
-obstacles, Bertozzi and Broggi, 1998). The plane's height is the one at which views agree best.
+obstacles, Bertozzi and Broggi, 1998). The plane's height is the one at which views agree best. A thing that is low and
+of one colour looks like the plane's own pattern: there masks are needed.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def _disagreement(views: Sequence[Observation], area: tuple[float, ...], z: floa
     if both.sum() < 100:
         return float("inf")
     apart = np.abs(maps - _median(maps, seen)).max(-1)
-    return float(np.median(np.where(seen, apart, 0).max(0)[both]))
+    # the mean, for a plane of one colour has its edges only; with a limit, for things that stand on it disagree anyway
+    return float(np.minimum(np.where(seen, apart, 0).max(0)[both], 2 * SHADE).mean())
 
 
 def _sheen(own: np.ndarray, known: np.ndarray, usual: np.ndarray) -> np.ndarray:
