@@ -176,6 +176,34 @@ def test_cameras_that_cannot_be_used_are_named(rig: Path, build: Callable[..., P
     assert "broken.mp4" in (out / "report.html").read_text()
 
 
+@pytest.mark.slow  # starts Prefect's embedded server
+def test_the_flow_runs_under_prefect(rig: Path, scene: Path, tmp_path: Path):
+    pytest.importorskip("prefect")
+    from prefect.testing.utilities import prefect_test_harness
+
+    import flows
+
+    with prefect_test_harness(server_startup_timeout=180):
+        out = flows.build_twin(rig, None, tmp_path / "out", voxel=0.008)
+        again = flows.build_twin(rig, None, tmp_path / "again", voxel=0.008)
+    assert [b.name for b in read_scene(out).bodies] == [b.name for b in read_scene(scene).bodies]
+    assert (again / "scene.json").read_bytes() == (out / "scene.json").read_bytes()
+
+
+@pytest.mark.slow  # the whole of it, with a robot that moves: a minute or two
+def test_synthetic_rig(tmp_path: Path):
+    """Joints known, true masks, six small frames: cameras, surface and objects are where they are."""
+    from flows.sample_rig import SMALL, sample_rig
+    from flows.twin_scores import evaluate_twin
+
+    rig = sample_rig(SMALL)
+    out = build_twin(rig / "rig.json", "panda", tmp_path / "out", masks=rig / "masks", joints=rig / "q.json")
+    errors = evaluate_twin(out, rig / "truth")
+    assert errors.surface.f_score[0] > 0.92
+    assert all(found is not None and found.position < 0.005 for found in errors.objects.values())
+    assert all(camera is not None and camera.position < 0.003 for camera in errors.cameras.values())
+
+
 @pytest.mark.slow  # a browser
 def test_the_report_is_a_page_of_its_own(scene: Path):
     from browser import browse
