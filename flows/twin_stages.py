@@ -33,6 +33,7 @@ from twin.rig import Rig
 from twin.scene import RobotMotion
 from twin.still import object_votes, still_pictures
 
+INSTANTS = 50  # at which the robot is fitted: twice as many place cameras no better, and take far longer
 _TWIN = ("twin", "pose", "urdf", "flows/twin_stages.py", "flows/twin_job.py")
 CODE = {
     "place": code_version(*_TWIN, "flows/joint_file.py"),
@@ -74,7 +75,7 @@ def place_stage(job: TwinJob, masks: Sequence[str], out: Path) -> None:
         joints = (given.q, given.times)
     shown = [job.robot_masks(folder) for folder in masks]
     placed = place_rig(
-        rig, robot, shown, joints=joints, robot_name=job.robot, seed=job.seed,
+        rig, robot, shown, joints=joints, robot_name=job.robot, seed=job.seed, most=INSTANTS,
         progress=lambda stage, done, total: report(f"place: {stage}", done, total),
     )  # fmt: skip
     motion = known_motion(placed)
