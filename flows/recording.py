@@ -34,7 +34,7 @@ def write_recording(
     """
     import rerun as rr  # takes a second to import
 
-    stream = rr.RecordingStream("urdfit", recording_id=episode.source.get("sha256"))
+    stream = new_stream(rr, "urdfit", episode.source.get("sha256"))
     stream.save(str(path), default_blueprint=_blueprint())
     stream.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
     log_meshes(rr, stream, robot)
@@ -53,6 +53,14 @@ def write_recording(
         progress(t + 1)
     stream.flush()
     stream.disconnect()
+
+
+def new_stream(rr: Any, name: str, recording_id: str | None = None) -> Any:
+    """A new recording, once those that ended are freed: Rerun keeps all that was logged, 2 MB an episode, until told."""
+    free = getattr(rr.bindings, "flush_and_cleanup_orphaned_recordings", None)  # not in every release
+    if free is not None:
+        free()
+    return rr.RecordingStream(name, recording_id=recording_id)
 
 
 def class_image(masks: Mapping[str, np.ndarray]) -> np.ndarray:

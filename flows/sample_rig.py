@@ -27,8 +27,8 @@ FPS = 15.0
 
 @dataclass(frozen=True)
 class RigSize:
-    """frames of every camera; scale of the pictures (1: 640x480; sizes stay even); supersample: samples a pixel side; mesh faces:
-    the display mesh (fine) or the render mesh."""
+    """frames of every camera; scale of the pictures (1: 640x480; sizes stay even); supersample: samples a pixel side;
+    mesh faces: the display mesh (fine) or the render mesh."""
 
     frames: int = 300
     scale: float = 1.0

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from flows.recording import link_entity, log_meshes
+from flows.recording import link_entity, log_meshes, new_stream
 from pose.camera import Camera
 from twin.mesh import Mesh
 from twin.scene import Body, RobotMotion, Scene
@@ -29,7 +29,7 @@ def write_twin_recording(
     """
     import rerun as rr  # takes a second to import
 
-    stream = rr.RecordingStream("urdfit-twin")
+    stream = new_stream(rr, "urdfit-twin")
     stream.save(str(path))
     stream.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
     if scene.background is not None:

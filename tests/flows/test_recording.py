@@ -39,3 +39,19 @@ def test_class_image():
         class_image({"robot": arm | gripper, "arm": arm, "gripper": gripper})[:, 0], [1, 2, 0]
     )
     np.testing.assert_array_equal(class_image({"robot": arm | gripper})[:, 0], [1, 1, 0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_recordings_that_ended_are_freed(make_episode, clip_images, tmp_path):
+    """A worker writes thousands; Rerun by itself keeps every one of them, 2 MB each for the Panda."""
+    robot, masks = robot_of("panda"), [{"robot": np.zeros((120, 160), np.uint8)}] * len(clip_images)
+
+    def megabytes():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+    for number in range(16):
+        if number == 4:
+            before = megabytes()
+        episode = make_episode(source={"sha256": f"{number:064d}"})
+        write_recording(tmp_path / "scene.rrd", episode, robot, clip_images, masks)
+    assert megabytes() - before < 10
