@@ -56,7 +56,7 @@ def write_recording(
 
 
 def new_stream(rr: Any, name: str, recording_id: str | None = None) -> Any:
-    """A new recording, once those that ended are freed: Rerun keeps all that was logged, 2 MB an episode, until told."""
+    """A new recording, once those that ended are freed: Rerun keeps all that was logged until it is told."""
     free = getattr(rr.bindings, "flush_and_cleanup_orphaned_recordings", None)  # not in every release
     if free is not None:
         free()

@@ -24,6 +24,9 @@ from flows.batch.executor import KILLED, MEMORY, TIMEOUT, EpisodeTask, Outcome
 WORK = "flows.batch.worker:run_task"
 POLL = 0.2  # seconds between looks at time and memory
 START = 300.0  # seconds that a worker may take to load its libraries
+GROWTH = (
+    200.0  # MiB beyond the first task's end: libraries leak (Rerun 1.4 an episode), and a fresh process costs seconds
+)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _PROGRAM = (sys.executable, "-P", "-X", "faulthandler", "-m", "flows.batch.child")  # -P: no module from the folder
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -43,6 +46,7 @@ class Supervised:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._stopped = False
+        self._settled = 0.0  # MiB of memory after the process' first task
 
     def run(self, task: EpisodeTask) -> Outcome:
         """Do a task within its limits; a process that had to be killed is replaced at the next one."""
@@ -52,7 +56,11 @@ class Supervised:
                 self._start()
             assert self._connection is not None
             self._connection.send(task)
-            return self._watch(task)
+            outcome = self._watch(task)
+            self._settled = self._settled or outcome.rss_mb
+            if outcome.rss_mb > self._settled + GROWTH:
+                self._end()  # replaced at the next task
+            return outcome
         except (EOFError, OSError) as error:
             code = self._end(patience=2.0)
             reason = _reason(code) if code is not None else f"could not be started: {error}"
@@ -84,6 +92,7 @@ class Supervised:
     def _start(self) -> None:
         """Raises OSError where the system gives no process, EOFError where that does not come up."""
         self._end()
+        self._settled = 0.0
         if self._stopped:
             raise EOFError
         ours, theirs = socket.socketpair()

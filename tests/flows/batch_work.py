@@ -9,6 +9,7 @@ from pathlib import Path
 from flows.batch.executor import DISK, DONE, FAILED, EpisodeTask, Outcome
 
 WORK = "batch_work:work"
+kept: list[bytes] = []
 
 
 def work(task: EpisodeTask) -> Outcome:
@@ -25,6 +26,8 @@ def work(task: EpisodeTask) -> Outcome:
         ballast = bytearray(1_200_000_000)
         ballast[::4096] = b"1" * len(ballast[::4096])
         time.sleep(60)
+    if name.startswith("leak"):
+        kept.append(b"1" * 300_000_000)
     if name.startswith("crash") or (name.startswith("flaky") and task.attempt == 1):
         os.abort()
     if name.startswith("full"):

@@ -45,6 +45,12 @@ def test_a_worker_is_kept_and_its_memory_told(worker, tmp_path):
     assert first.rss_mb > 5 and first.peak_mb >= first.rss_mb
 
 
+def test_a_worker_that_has_grown_is_replaced_between_episodes(worker, tmp_path):
+    folder = folder_of(tmp_path)
+    sizes = [worker.run(make_task(id, folder)).rss_mb for id in ("one", "leak", "two")]
+    assert sizes[1] > sizes[0] + 250 and abs(sizes[2] - sizes[0]) < 50
+
+
 @pytest.mark.parametrize(
     ("id", "status", "error"),
     [
