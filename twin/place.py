@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pose import PosePrior, ViewsFit, fit_views
+from segmentation.errors import VideoError
 from twin.errors import TwinError
 from twin.place_check import apart, camera_sigma, contradicting, given_pose, overlap, state_of, unrelated, worst
 from twin.place_depth import check_depth
@@ -117,7 +118,7 @@ def place_rig(
     *,
     joints: tuple[np.ndarray, np.ndarray | None] | None = None,
     sync: bool = True,
-    edges: bool = False,
+    edges: bool | None = None,
     most: int = MOST,
     robot_name: str | None = None,
     progress: Progress | None = None,
@@ -130,7 +131,8 @@ def place_rig(
         joints: rows (M,n) in rad and m, NaN in columns that are not known, and their times (M,) on the rig's clock, or
             None where rows are the frames of the first camera. None: joints are found as well.
         sync: whether clocks are compared by the robot's motion.
-        edges: whether the fit is sharpened by edges in the pictures (`twin.place_edges`); reads them once or twice.
+        edges: whether the fit is sharpened by edges in the pictures (`twin.place_edges`), which are read once or twice;
+            by default where joints are not known and no given pose was confirmed: there masks are weakest.
         most: instants that are fitted; a longer clip is thinned.
         robot_name: what the motion calls the robot; by default its own name.
         progress: called with (stage, done, total).
@@ -160,10 +162,13 @@ def place_rig(
     states = {v: state_of(given_pose(rig, v), fit, i) for i, v in enumerate(usable)}
     if joints is None and any(state == "confirmed" for state in states.values()):
         fit = _held(rig, robot, masks, usable, states, fit, times, progress, seed)
-    if edges:
+    held = [states[v] == "confirmed" for v in usable]
+    if edges or (edges is None and joints is None and not any(held)):
         part = replace(rig, cameras=tuple(rig.cameras[v] for v in usable))
-        held = [states[v] == "confirmed" for v in usable]
-        fit = sharpen_fit(part, robot, fit, times, held, joints is not None).fit
+        try:
+            fit = sharpen_fit(part, robot, fit, times, held, joints is not None).fit
+        except VideoError as error:
+            fit = replace(fit, warnings=(*fit.warnings, f"not sharpened by the pictures' edges: {error}"))
     statements, cameras = [], list(rig.cameras)
     for v in range(len(rig)):
         if v in out:
