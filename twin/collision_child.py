@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def main(given: str, found: str, mode: str) -> None:
             mesh, threshold=float(data["threshold"]), max_convex_hull=int(data["most"]), preprocess_mode=mode,
             mcts_iterations=15, mcts_nodes=8, resolution=600,
         )  # fmt: skip
-    arrays = {"count": np.array(len(pieces))}
+    arrays: dict[str, Any] = {"count": np.array(len(pieces))}
     for number, (vertices, faces) in enumerate(pieces):
         arrays |= {f"v{number}": np.asarray(vertices, float), f"f{number}": np.asarray(faces, np.int32)}
     np.savez(found, **arrays)
