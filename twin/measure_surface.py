@@ -49,9 +49,12 @@ class DistanceField:
     """Distance of points to a mesh: to the triangles that the nearest sampled points belong to."""
 
     def __init__(self, mesh: Mesh, spacing: float, rng: np.random.Generator) -> None:
-        self.points, self._face = sample_faces(mesh, spacing, rng)
+        self.points, face = sample_faces(mesh, spacing, rng)
         self._corners = mesh.vertices[mesh.faces]
-        self._tree = cKDTree(self.points)
+        # triangles smaller than the spacing may have got no point: their middles stand for them
+        bare = np.setdiff1d(np.arange(len(mesh.faces)), face)
+        self._face = np.r_[face, bare]
+        self._tree = cKDTree(np.concatenate([self.points, self._corners[bare].mean(axis=1)]))
 
     @property
     def normals(self) -> np.ndarray:
@@ -61,9 +64,9 @@ class DistanceField:
 
     def nearest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distances (N,), the nearest points (N,3) of the surface, and their triangles (N,)."""
-        if not len(points) or not len(self.points):
+        if not len(points) or not len(self._face):
             return np.full(len(points), np.inf), points, np.zeros(len(points), int)
-        near = self._face[self._tree.query(points, min(NEIGHBOURS, len(self.points)))[1]].reshape(len(points), -1)
+        near = self._face[self._tree.query(points, min(NEIGHBOURS, len(self._face)))[1]].reshape(len(points), -1)
         face = near[:, 0].copy()
         on = closest_point(self._corners[face], points)
         distance = np.linalg.norm(points - on, axis=1)
