@@ -39,7 +39,12 @@ FramesOpt = Annotated[
 ]
 EveryOpt = Annotated[
     int | None,
-    typer.Option("--every", min=1, metavar="N", help="Use every N-th frame; default: at most 300 a camera."),
+    typer.Option(
+        "--every",
+        min=1,
+        metavar="N",
+        help="Use every N-th frame, and segment them all; default: at most 300, and segment those that are needed.",
+    ),
 ]
 DensityOpt = Annotated[
     float, typer.Option("--density", metavar="KG/M3", help="Of objects, until objects.json says more.")
@@ -63,7 +68,7 @@ def twin(
     weights: WeightsOpt = "default",
     joints: JointsOpt = None,
     voxel: VoxelOpt = 0.004,
-    frames: FramesOpt = 60,
+    frames: FramesOpt = 50,
     every: EveryOpt = None,
     density: DensityOpt = 300.0,
     bounds: BoundsOpt = None,

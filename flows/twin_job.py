@@ -15,6 +15,7 @@ from flows.errors import UsageError, user_errors
 from flows.files import sha256_file, sha256_json, sha256_path
 from flows.job import robot_of, robot_spec, weights_spec
 from flows.joint_file import load_joints
+from segmentation.weights_store import DEFAULT_WEIGHTS, find
 from twin.scene_files import NAME
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 PARTS = ("robot", "arm", "gripper", "masks")
 MOST_FRAMES = 300  # a camera, where nobody says otherwise
+INSTANTS = 50  # at which the robot is fitted: twice as many place cameras no better, and take far longer
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,11 @@ class TwinJob:
         voxel: metres. frames: most pictures a camera that tell what stands still. density: kg/m3 of objects.
         bounds: x0, y0, z0, x1, y1, z1 in metres: what is fused; None: everything.
         every: of how many frames one is used.
+        sparse: whether of these only those get masks that placing and fusing look at.
         seed: of the random searches.
         edits: path of an objects.json, see `twin.object_edits`.
         lost: cameras that cannot be used, and why. view: the camera that a stage is about.
+        clocks: seconds to add to every camera's stamps, by name, where the pictures were asked.
     """
 
     rig: str
@@ -49,14 +53,16 @@ class TwinJob:
     weights: str = "default"
     joints: str | None = None
     voxel: float = 0.004
-    frames: int = 60
+    frames: int = INSTANTS
     density: float = 300.0
     bounds: tuple[float, ...] | None = None
     every: int = 1
+    sparse: bool = False
     seed: int = 0
     edits: str | None = None
     lost: tuple[tuple[str, str], ...] = ()
     view: str | None = None
+    clocks: tuple[tuple[str, float], ...] | None = None
 
     def open_rig(self) -> Rig:
         """The rig without the cameras that are lost, with the frames that are used."""
@@ -71,21 +77,36 @@ class TwinJob:
         """The camera that the stage is about."""
         return next(c for c in self.open_rig().cameras if c.name == self.view)
 
-    def robot_masks(self, folder: str) -> Any:
+    def robot_masks(self, folder: str, camera: RigCamera) -> Any:
         """Masks of the robot in the frames of a camera that are used, from its folder; None for ""."""
         from segmentation import MaskFolder
+        from twin.chosen import MasksAt
         from twin.thin import Picked
 
         if not folder:
             return None
         masks: Any = MaskFolder(folder)
-        return (
-            Picked(masks, self.every) if self.masks is not None and Path(folder).is_relative_to(self.masks) else masks
-        )
+        if self.masks is not None and Path(folder).is_relative_to(self.masks):
+            return Picked(masks, self.every)
+        if not self.sparse:
+            return masks
+        frames = [int(file.stem) for file in next(iter(masks.files.values()))]  # as `segment_camera` numbered them
+        return MasksAt(masks, frames, len(camera.times))
+
+    def chosen(self) -> list[np.ndarray] | None:
+        """By camera, the frames that get masks; None: all."""
+        from twin.chosen import chosen_frames
+        from twin.sync import shifted
+
+        if not self.sparse:
+            return None
+        rig = self.open_rig()
+        clocks = dict(self.clocks or ())
+        return chosen_frames(shifted(rig, [clocks.get(name, 0.0) for name in rig.names]), max(self.frames, INSTANTS))
 
     def settings(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        return {k: v for k, v in asdict(self).items() if k not in ("lost", "view")}
+        return {k: v for k, v in asdict(self).items() if k not in ("lost", "view", "clocks")}
 
     def object_masks(self, rig: Rig) -> dict[str, dict[int, Picked]]:
         """Masks of the objects that the user has named, by name and view."""
@@ -123,7 +144,7 @@ def make_twin_job(
     weights: str | Path = "default",
     joints: str | Path | None = None,
     voxel: float = 0.004,
-    frames: int = 60,
+    frames: int = INSTANTS,
     density: float = 300.0,
     bounds: Sequence[float] | None = None,
     every: int | None = None,
@@ -132,7 +153,8 @@ def make_twin_job(
     """Check every input and put it in a TwinJob.
 
     Args:
-        every: of how many frames one is used; None: of so many that no camera has more than 300.
+        every: of how many frames one is used; None: of so many that no camera has more than 300, and, with the built-in
+            segmenter, masks of those alone that placing and fusing look at. Trackers want a video without gaps.
 
     Raises:
         TwinError, RobotError, MaskError, WeightsError, FlowError: what is wrong with which input.
@@ -160,17 +182,19 @@ def make_twin_job(
         model = robot_of(robot_spec(robot))
         if joints is not None:
             load_joints(joints, model)
+    segmenter = weights_spec(weights) if robot is not None else "default"
     return TwinJob(
         rig=os.path.abspath(rig),
         robot=None if robot is None else robot_spec(robot),
         masks=None if masks is None else os.path.abspath(masks),
-        weights=weights_spec(weights) if robot is not None else "default",
+        weights=segmenter,
         joints=None if joints is None else os.path.abspath(joints),
         voxel=voxel,
         frames=frames,
         density=density,
         bounds=None if bounds is None else tuple(float(v) for v in bounds),
         every=_stride(loaded) if every is None else every,
+        sparse=every is None and robot is not None and find(segmenter) == DEFAULT_WEIGHTS,
         seed=seed,
     )
 

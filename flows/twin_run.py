@@ -1,4 +1,4 @@
-"""A twin without Prefect: segment, place, fuse, objects, scene, each from the store where nothing changed."""
+"""A twin without Prefect: clocks, segment, place, fuse, objects, scene, each from the store where nothing changed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flows.errors import FlowError, user_errors
-from flows.files import atomic_folder, sha256_path
+from flows.files import atomic_folder, read_json, sha256_path
 from flows.run import check_writable, keep_entry
 from flows.store import MANIFEST, Product, keep, prune
 from flows.twin_job import TwinJob, make_twin_job
 from flows.twin_scene import EDITS, scene_key, scene_stage
 from flows.twin_segment import camera_key, segment_camera
-from flows.twin_stages import fuse_key, fuse_stage, objects_key, objects_stage, place_key, place_stage
+from flows.twin_stages import (
+    clocks_key,
+    clocks_stage,
+    fuse_key,
+    fuse_stage,
+    objects_key,
+    objects_stage,
+    place_key,
+    place_stage,
+)  # fmt: skip
 from twin.errors import TwinError
 from twin.rig import RigCamera
 
@@ -38,12 +47,13 @@ def run_twin_stage(stage: str, key: str, job: TwinJob, folders: tuple[str, ...],
     """Carry out one stage, or take its product from the store.
 
     Args:
-        stage: segment, place, fuse, objects or scene. key: hash of all its result depends on.
+        stage: clocks, segment, place, fuse, objects or scene. key: hash of all its result depends on.
         folders: of the stages before; "" where there is none. For place those of masks; for fuse placing, then masks.
         seconds: of the stages before it, for the report.
     """
     place = Path(folders[0]) if folders and folders[0] else None
     work: dict[str, Callable[[Path], None]] = {
+        "clocks": lambda out: clocks_stage(job, out),
         "segment": lambda out: segment_camera(job, out),
         "place": lambda out: place_stage(job, folders, out),
         "fuse": lambda out: fuse_stage(job, place, folders[1:], out),
@@ -93,12 +103,31 @@ def _masks(job: TwinJob, run: Callable[..., Product]) -> tuple[TwinJob, list[tup
     for camera in job.open_rig().cameras:
         try:
             _readable(camera)
+        except user_errors() as error:
+            lost[camera.name] = _one_line(error)
+    job = replace(job, lost=tuple(lost.items()))
+    cameras = job.open_rig().cameras
+    if cameras and job.sparse and not all(_own_masks(job, camera) for camera in cameras):
+        clocks = run("clocks", clocks_key(job.open_rig()), job)
+        job = replace(job, clocks=tuple(read_json(clocks.folder / "clocks.json").items()))
+    for camera in cameras:
+        try:
             found.append(("", "") if job.robot is None else _camera_masks(job, camera, run))
         except user_errors() as error:
-            lost[camera.name] = " ".join(str(error).split())
+            lost[camera.name] = _one_line(error)
     if not found:
         raise TwinError("no camera of the rig can be used: " + "; ".join(f"{k}: {v}" for k, v in lost.items()))
     return replace(job, lost=tuple(lost.items())), found
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _own_masks(job: TwinJob, camera: RigCamera) -> Path | None:
+    """The folder of masks of the robot in a camera that were given."""
+    home = None if job.masks is None else Path(job.masks) / camera.name
+    return home if home and any((home / part).is_dir() for part in ("robot", "arm", "gripper")) else None
 
 
 def _readable(camera: RigCamera) -> None:
@@ -120,8 +149,8 @@ def _readable(camera: RigCamera) -> None:
 def _camera_masks(job: TwinJob, camera: RigCamera, run: Callable[..., Product]) -> tuple[str, str]:
     from segmentation import MaskFolder
 
-    home = None if job.masks is None else Path(job.masks) / camera.name
-    if home is not None and any((home / part).is_dir() for part in ("robot", "arm", "gripper")):
+    home = _own_masks(job, camera)
+    if home is not None:
         reader = camera.open()
         masks = MaskFolder(home)
         masks.check(reader.width, reader.height, None)

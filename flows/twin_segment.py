@@ -23,6 +23,30 @@ ASKED = 5  # frames by which it is told which way is up
 CLEARER = 1.3  # times the robot, before a camera is taken to hang upside down
 
 
+class Some(Frames):
+    """Frames of some numbers, in their order; the others are decoded and passed over."""
+
+    def __init__(self, frames: Frames, numbers: np.ndarray) -> None:
+        self.name, self.fps = frames.name, frames.fps
+        self.width, self.height = frames.width, frames.height
+        self._frames, self._numbers = frames, [int(n) for n in numbers]
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def times(self) -> list[float]:
+        times = self._frames.times
+        return [times[n] for n in self._numbers]
+
+    def _get(self, index: int) -> np.ndarray:
+        return self._frames[self._numbers[index]]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        wanted = set(self._numbers)
+        return (image for n, image in enumerate(self._frames) if n in wanted)
+
+
 class Turned(Frames):
     """Frames turned clockwise by quarters."""
 
@@ -49,19 +73,29 @@ class Turned(Frames):
 def camera_key(job: TwinJob, camera: RigCamera) -> str:
     """The camera's pictures and the segmenter."""
     weights = content_hash(find(job.weights))
-    how = {"turn": camera.rotation, "every": job.every}
+    how = {"turn": camera.rotation, "every": job.every, "frames": _frames_of(job, camera.name)}
     return sha256_json({"code": CODE, "weights": weights, "pictures": picture_hash(camera), **how})
+
+
+def _frames_of(job: TwinJob, name: str) -> np.ndarray | None:
+    chosen = job.chosen()
+    return None if chosen is None else chosen[job.open_rig().names.index(name)]
 
 
 def segment_camera(job: TwinJob, out: Path) -> None:
     """Write masks/robot (arm and gripper, too, where the segmenter tells them) of the job's camera.
+
+    Masks go by their frames' numbers: where only some frames get them, the others' are missing.
 
     Raises:
         VideoError, WeightsError: an input that cannot be used.
     """
     camera = job.camera()
     frames = open_frames(camera.open())
-    count = len(camera.times)
+    numbers = _frames_of(job, camera.name)
+    count = len(camera.times) if numbers is None else len(numbers)
+    if numbers is not None:
+        frames = Some(frames, numbers)
     segmenter = _segmenter(job.weights, content_hash(find(job.weights)))
     quarters = camera.rotation // 90
     if quarters == 0 and find(job.weights) == DEFAULT_WEIGHTS:
@@ -70,7 +104,8 @@ def segment_camera(job: TwinJob, out: Path) -> None:
     name, done = f"segment {camera.name}", 0
     for index, probabilities in segmenter.track(source):
         for part, probability in probabilities.items():
-            write_mask(out / "masks", part, index, np.rot90(probability, quarters))
+            number = index if numbers is None else int(numbers[index])
+            write_mask(out / "masks", part, number, np.rot90(probability, quarters))
         done += 1
         report(name, done, max(count, done))
     write_json(out / "turned.json", {"degrees": 90 * quarters})

@@ -1,5 +1,6 @@
 """The stages of a twin. Each reads files, fills a folder, and keeps a key of all it depends on; no Prefect here.
 
+clocks    pictures of all cameras      -> clocks.json; only where masks of some frames alone are wanted
 segment   pictures of one camera       -> masks/robot/00000.png, turned.json
 place     masks of all cameras         -> place.json (cameras, joints, a statement a camera)
 fuse      pictures, depth, placing     -> fused.ply, objects/<name>.ply, views/<camera>.npz
@@ -23,7 +24,7 @@ from flows.joint_file import load_joints
 from flows.progress import report
 from flows.stages import robot_hash
 from flows.store import Product, code_version
-from flows.twin_job import TwinJob, camera_hash
+from flows.twin_job import INSTANTS, TwinJob, camera_hash, picture_hash
 from pose.camera import Camera
 from twin.assemble import BuildSettings, Fused, assemble, fuse
 from twin.build import check_given, known_motion
@@ -33,14 +34,29 @@ from twin.rig import Rig
 from twin.scene import RobotMotion
 from twin.still import object_votes, still_pictures
 
-INSTANTS = 50  # at which the robot is fitted: twice as many place cameras no better, and take far longer
 _TWIN = ("twin", "pose", "urdf", "flows/twin_stages.py", "flows/twin_job.py")
 CODE = {
+    "clocks": code_version("twin", "segmentation/video.py"),
     "place": code_version(*_TWIN, "flows/joint_file.py"),
     "fuse": code_version(*_TWIN),
     "objects": code_version(*_TWIN),
     "scene": code_version(*_TWIN, "flows/twin_report.py", "flows/twin_recording.py", "flows/templates"),
 }
+
+
+def clocks_key(rig: Rig) -> str:
+    """Pictures and stamps."""
+    told = [[picture_hash(camera), camera.times] for camera in rig.cameras]
+    return sha256_json({"code": CODE["clocks"], "cameras": told, "world": rig.world})
+
+
+def clocks_stage(job: TwinJob, out: Path) -> None:
+    """By how much the cameras' clocks differ: it must be known before frames that belong together can be chosen."""
+    from twin.sync import picture_shifts
+
+    rig = job.open_rig()
+    found = picture_shifts(rig, lambda done: report("compare clocks", done, len(rig)))
+    write_json(out / "clocks.json", dict(zip(rig.names, found, strict=True)))
 
 
 def place_key(job: TwinJob, rig: Rig, masks: Sequence[str | None]) -> str:
@@ -54,6 +70,7 @@ def place_key(job: TwinJob, rig: Rig, masks: Sequence[str | None]) -> str:
             "masks": masks,
             "robot": robot_hash(robot_of(job.robot)),
             "joints": None if job.joints is None else sha256_path(job.joints),
+            "clocks": job.clocks,
             "seed": job.seed,
         }
     )
@@ -73,9 +90,10 @@ def place_stage(job: TwinJob, masks: Sequence[str], out: Path) -> None:
     if job.joints is not None:
         given = load_joints(job.joints, robot)
         joints = (given.q, given.times)
-    shown = [job.robot_masks(folder) for folder in masks]
+    shown = [job.robot_masks(folder, camera) for folder, camera in zip(masks, rig.cameras)]
+    clocks = None if job.clocks is None else [dict(job.clocks)[name] for name in rig.names]
     placed = place_rig(
-        rig, robot, shown, joints=joints, robot_name=job.robot, seed=job.seed, most=INSTANTS,
+        rig, robot, shown, joints=joints, clocks=clocks, robot_name=job.robot, seed=job.seed, most=INSTANTS,
         progress=lambda stage, done, total: report(f"place: {stage}", done, total),
     )  # fmt: skip
     motion = known_motion(placed)
@@ -141,7 +159,7 @@ def fuse_stage(job: TwinJob, place: Path | None, masks: Sequence[str], out: Path
     """
     rig, motion, _ = load_placed(job, place)
     robot = None if job.robot is None else robot_of(job.robot)
-    shown = [job.robot_masks(folder) for folder in masks]
+    shown = [job.robot_masks(folder, camera) for folder, camera in zip(masks, rig.cameras)]
     views = still_pictures(rig, robot, motion, shown, job.frames, report)
     report("fuse: surface", 0, 1)
     fused = fuse(views, object_votes(rig, views, job.object_masks(rig)), build_settings(job))

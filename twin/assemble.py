@@ -36,7 +36,7 @@ class BuildSettings:
     """
 
     voxel: float = 0.004
-    frames: int = 60
+    frames: int = 50
     bounds: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
     density: float = 300.0
     seed: int = 0

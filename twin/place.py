@@ -16,22 +16,21 @@ import numpy as np
 
 from pose import PosePrior, ViewsFit, fit_views
 from segmentation.errors import VideoError
+from twin.chosen import MaskSet, frames_with_masks, masked_at, masked_instants
 from twin.errors import TwinError
 from twin.place_check import apart, camera_sigma, contradicting, given_pose, overlap, state_of, unrelated, worst
 from twin.place_depth import check_depth
 from twin.place_edges import sharpen_fit
 from twin.rig import Rig, RigCamera
 from twin.scene import RobotMotion
-from twin.sync import clock_offsets
+from twin.sync import mask_shifts, shifted
 from urdf import Robot
 
-MaskSet = Sequence[Mapping[str, np.ndarray]]
 Progress = Callable[[str, int, int], None]
 MOST = 100  # instants of a fit
 LOOKED = 24  # frames that are searched for a robot
 LEAST = 5e-4  # of a picture: less is no robot
 BELIEVED = PosePrior(np.eye(4), float(np.deg2rad(1.0)), 0.02)  # how far given poses that pass are off, usually
-SYNCED = 0.6  # frames: clocks that differ by less are left alone
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ class Statement:
         state: "placed", "confirmed", "repaired" (a given pose was off) or "left out".
         text: one line for people.
         moved_m, moved_rad: from the given pose, NaN where none was given.
-        sigma_m, sigma_rad: largest standard deviation of place and turn; NaN where left out.
+        sigma_m, sigma_rad: largest standard deviation of place and turn by the masks; NaN where the camera was left out
+            or the pictures' edges moved it: what they leave is not known.
         iou: median overlap of its masks with the fitted robot.
         clock_s: what was added to its stamps.
         depth_scale: metres a unit after the check, NaN without depth.
@@ -118,6 +118,7 @@ def place_rig(
     *,
     joints: tuple[np.ndarray, np.ndarray | None] | None = None,
     sync: bool = True,
+    clocks: Sequence[float] | None = None,
     edges: bool | None = None,
     most: int = MOST,
     robot_name: str | None = None,
@@ -131,6 +132,7 @@ def place_rig(
         joints: rows (M,n) in rad and m, NaN in columns that are not known, and their times (M,) on the rig's clock, or
             None where rows are the frames of the first camera. None: joints are found as well.
         sync: whether clocks are compared by the robot's motion.
+        clocks: by camera, seconds to add to its stamps, where they are compared already (`twin.sync.picture_shifts`).
         edges: whether the fit is sharpened by edges in the pictures (`twin.place_edges`), which are read once or twice;
             by default where joints are not known and no given pose was confirmed: there masks are weakest.
         most: instants that are fitted; a longer clip is thinned.
@@ -150,7 +152,10 @@ def place_rig(
     usable = [v for v in range(len(rig)) if v not in out]
     if not usable:
         raise TwinError("no camera sees the robot: " + "; ".join(f"{rig.names[v]}: {why}" for v, why in out.items()))
-    rig, clocks = _synced(rig, [m if v in usable else None for v, m in enumerate(masks)], sync)
+    if clocks is None:
+        looked_at = [m if sync and v in usable else None for v, m in enumerate(masks)]
+        clocks = mask_shifts(rig, looked_at)
+    rig = shifted(rig, clocks)
     while True:
         fit, times, gone = _fit(rig, robot, masks, usable, joints, most, progress, seed)
         poor = worst(fit, usable)
@@ -163,6 +168,7 @@ def place_rig(
     if joints is None and any(state == "confirmed" for state in states.values()):
         fit = _held(rig, robot, masks, usable, states, fit, times, progress, seed)
     held = [states[v] == "confirmed" for v in usable]
+    masks_alone = fit
     if edges or (edges is None and joints is None and not any(held)):
         part = replace(rig, cameras=tuple(rig.cameras[v] for v in usable))
         try:
@@ -182,7 +188,10 @@ def place_rig(
         given = given_pose(rig, v)
         cameras[v] = cameras[v].placed(fit.cameras[i])
         cameras[v], depth = check_depth(cameras[v], robot, fit, i, times)
-        statements.append(_statement(rig.names[v], given, fit, i, states[v], v in gone, clocks[v], depth, cameras[v]))
+        sharp = not held[i] and fit.cameras[i] is not masks_alone.cameras[i]
+        statements.append(
+            _statement(rig.names[v], given, fit, i, states[v], v in gone, sharp, clocks[v], depth, cameras[v])
+        )
     motion = RobotMotion(robot_name or robot.name, fit.joint_names, fit.q, times, _stillest(fit))
     return Placed(
         replace(rig, cameras=tuple(cameras), world="base"), motion, fit.sigma, fit.observable, fit.valid, fit,
@@ -197,24 +206,12 @@ def _blind(rig: Rig, masks: Sequence[MaskSet | None], v: int) -> str | None:
         return "it has no masks"
     if rig.cameras[v].Ts_cam_base is not None:
         return "it moves; only cameras that stand still are placed"
-    frames = np.unique(np.linspace(0, len(mine) - 1, LOOKED).round().astype(int))
+    known = frames_with_masks(mine)
+    frames = known[np.unique(np.linspace(0, len(known) - 1, LOOKED).round().astype(int))]
     shares = [max(float((np.asarray(m) != 0).mean()) for m in mine[int(t)].values()) for t in frames]
     if max(shares) < LEAST:
         return f"it sees no robot in any of {len(frames)} frames looked at"
     return None
-
-
-def _synced(rig: Rig, masks: Sequence[MaskSet | None], wanted: bool) -> tuple[Rig, list[float]]:
-    """The rig with clocks put right where the robot's motion tells that they differ, and by how much."""
-    shifts = [0.0] * len(rig)
-    if not wanted or sum(m is not None for m in masks) < 2 or unrelated(rig):
-        return rig, shifts
-    for v, found in enumerate(clock_offsets(rig, masks)):
-        frame = float(np.median(np.diff(rig.cameras[v].times))) if len(rig.cameras[v].times) > 1 else 0.0
-        if found is not None and found.told and abs(found.seconds) > SYNCED * frame:
-            shifts[v] = found.seconds
-    cameras = [replace(c, offset=c.offset + s) for c, s in zip(rig.cameras, shifts)]
-    return replace(rig, cameras=tuple(cameras)), shifts
 
 
 def _fit(
@@ -223,8 +220,7 @@ def _fit(
 ) -> tuple[ViewsFit, np.ndarray, set[int]]:  # fmt: skip
     """The fit of some cameras, its instants, and the cameras whose given poses were not believed."""
     part = replace(rig, cameras=tuple(rig.cameras[v] for v in usable))
-    clock = part.instants()[0]
-    times, frames = part.instants(step=0.0 if len(clock) <= most else float(np.ptp(clock)) / (most - 1))
+    times, frames = masked_instants(part, [masks[v] for v in usable], most)  # type: ignore[misc]
     q, solve = _joints(joints, rig, robot, times)
     looks = [_At(masks[v], frames[i]) for i, v in enumerate(usable)]  # type: ignore[arg-type]
     lenses = [part.cameras[i].camera for i in range(len(usable))]
@@ -272,7 +268,7 @@ def _held(
 ) -> ViewsFit:  # fmt: skip
     """The fit again with the confirmed poses held: a calibration that passes is better than what masks tell."""
     part = replace(rig, cameras=tuple(rig.cameras[v] for v in usable))
-    frames = part.frames_at(times)
+    frames = masked_at(part, [masks[v] for v in usable], times)  # type: ignore[misc]
     looks = [_At(masks[v], frames[i]) for i, v in enumerate(usable)]  # type: ignore[arg-type]
     known = np.flatnonzero(np.isfinite(fit.q).all(1))
     nearest = known[np.abs(known[:, None] - np.arange(len(times))).argmin(0)]
@@ -290,12 +286,12 @@ def _held(
 
 
 def _statement(
-    name: str, given: np.ndarray | None, fit: ViewsFit, i: int, state: str, contradicted: bool, clock: float,
-    depth: str, camera: RigCamera,
+    name: str, given: np.ndarray | None, fit: ViewsFit, i: int, state: str, contradicted: bool,
+    sharp: bool, clock: float, depth: str, camera: RigCamera,
 ) -> Statement:  # fmt: skip
-    sigma_m, sigma_rad = camera_sigma(fit, i)
+    sigma_m, sigma_rad = (float("nan"), float("nan")) if sharp else camera_sigma(fit, i)
     moved_m = moved_rad = float("nan")
-    told = f"+- {1e3 * sigma_m:.1f} mm, {np.rad2deg(sigma_rad):.2f} deg"
+    told = "sharpened by edges" if sharp else f"+- {1e3 * sigma_m:.1f} mm, {np.rad2deg(sigma_rad):.2f} deg"
     text = f"placed ({told})"
     if given is not None:
         moved_m, moved_rad = apart(np.asarray(fit.cameras[i].T_cam_base), given)

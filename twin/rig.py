@@ -89,6 +89,12 @@ class Rig:
         """Of the cameras, in their order."""
         return tuple(camera.name for camera in self.cameras)
 
+    @property
+    def tolerance(self) -> float:
+        """Seconds within which frames of different cameras are of one instant: 0.6 of the slowest one's frame time."""
+        clocks = [camera.times for camera in self.cameras]
+        return 0.6 * max((float(np.median(np.diff(c))) for c in clocks if len(c) > 1), default=1.0)
+
     def instants(self, tolerance: float | None = None, step: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Which frames belong together.
 
@@ -111,8 +117,7 @@ class Rig:
     def frames_at(self, times: np.ndarray, tolerance: float | None = None) -> np.ndarray:
         """(V,T) numbers of the frames nearest to times (T,), -1 where a camera has none within the tolerance."""
         clocks = [camera.times for camera in self.cameras]
-        if tolerance is None:
-            tolerance = 0.6 * max((float(np.median(np.diff(c))) for c in clocks if len(c) > 1), default=1.0)
+        tolerance = self.tolerance if tolerance is None else tolerance
         frames = np.full((len(clocks), len(times)), -1)
         for v, clock in enumerate(clocks):
             nearest = _nearest(clock, times)
@@ -127,6 +132,7 @@ class Rig:
         ignore: Mapping[int, Sequence[np.ndarray]] | None = None,
         masks: Mapping[int, Sequence[np.ndarray]] | None = None,
         every: int = 1,
+        frames: Mapping[int, np.ndarray] | None = None,
     ) -> Iterator[Observation]:
         """Straightened pictures, one camera after the other, frames in order; nothing is held.
 
@@ -134,6 +140,7 @@ class Rig:
             views: numbers of the cameras; all that have a pose by default.
             ignore, masks: of the stored pictures, by view, each (H,W) a frame, read one at a time.
             every: take every n-th frame.
+            frames: by view, numbers of the frames to take instead; `every` holds for views without.
 
         Raises:
             TwinError: a camera that has no pose. VideoError: pictures that cannot be read.
@@ -145,7 +152,8 @@ class Rig:
                     continue
                 raise TwinError(f"camera {given.name}: has no pose in the base frame; place the cameras first")
             straight = Straightener(given.camera)
-            for frame, depth in given_frames(given, every):
+            only = None if frames is None else frames.get(v)
+            for frame, depth in given_frames(given, every, only):
                 camera = straight.camera
                 if given.Ts_cam_base is not None:
                     camera = replace(camera, T_cam_base=given.Ts_cam_base[frame.index])
@@ -160,10 +168,13 @@ class Rig:
                 )
 
 
-def given_frames(given: RigCamera, every: int = 1) -> Iterable[tuple[Frame, np.ndarray | None]]:
-    """Every n-th picture of a camera with its depth (metres, 0 unknown), as they are stored."""
+def given_frames(
+    given: RigCamera, every: int = 1, only: np.ndarray | None = None
+) -> Iterable[tuple[Frame, np.ndarray | None]]:
+    """Every n-th picture of a camera, or those of some numbers, with depth (metres, 0 unknown), as they are stored."""
+    wanted = None if only is None else {int(t) for t in only}
     for frame in given.open():
-        if frame.index % every == 0:
+        if frame.index % every == 0 if wanted is None else frame.index in wanted:
             yield frame, None if given.depth is None else given.depth.read(frame.index)
 
 

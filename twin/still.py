@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from twin.carve import robot_pixels
+from twin.chosen import MasksAt
 from twin.errors import TwinError
 from twin.observation import Observation
 from twin.rig import Rig, RigCamera, Straightener
 from twin.scene import RobotMotion
 from twin.static import still_views
+from twin.thin import stride_for
 from urdf import Robot
 
 MaskSet = Sequence[Mapping[str, np.ndarray]]
@@ -60,7 +62,8 @@ class RobotPixels(Sequence):
         q = None if self._motion is None else joints_at(self._motion, float(self._times[min(frame, len(self) - 1)]))
         mask = None
         if self._masks is not None and frame < len(self._masks):
-            mask = np.maximum.reduce([np.asarray(m) for m in self._masks[frame].values()])
+            known = self._masks[frame]
+            mask = None if known is None else np.maximum.reduce([np.asarray(m) for m in known.values()])
         return robot_pixels(self._robot, q, self._lens, mask)
 
 
@@ -76,29 +79,35 @@ def has_pose(camera: RigCamera) -> bool:
 
 def still_pictures(
     rig: Rig, robot: Robot | None, motion: RobotMotion | None, masks: Sequence[MaskSet | None],
-    most: int = 60, progress: Progress | None = None,
+    most: int = 50, progress: Progress | None = None,
 ) -> list[Observation]:  # fmt: skip
     """One clean picture a placed camera, robot and moving things taken out; the pictures of a camera that moves.
 
     Args:
-        masks: of the robot by camera and frame; None for a camera without. most: pictures of a camera that are used.
+        masks: of the robot by camera and frame; None for a camera without. Where some frames have masks, only those
+            are used. most: pictures of a camera that are used.
     """
     seen = posed_views(rig)
     ignore = {v: RobotPixels(rig.cameras[v], robot, motion, masks[v] if v < len(masks) else None) for v in seen}
-    counts = {v: len(rig.cameras[v].times) for v in seen}
-    strides = {v: max(1, -(-count // most)) for v, count in counts.items()}
-    total = sum(-(-counts[v] // strides[v]) for v in seen)
+    frames = {v: _spread(rig.cameras[v], masks[v] if v < len(masks) else None, most) for v in seen}
+    total = sum(len(mine) for mine in frames.values())
 
     def watched() -> Iterator[Observation]:
         done = 0
         for v in seen:
-            for observation in rig.observations([v], ignore=ignore, every=strides[v]):
+            for observation in rig.observations([v], ignore=ignore, frames=frames):
                 yield observation
                 done += 1
                 if progress is not None:
                     progress("fuse: still pictures", done, total)
 
     return list(still_views(watched()))
+
+
+def _spread(camera: RigCamera, masks: MaskSet | None, most: int) -> np.ndarray:
+    """Numbers of at most `most` frames, evenly spread."""
+    frames = masks.frames if isinstance(masks, MasksAt) else np.arange(len(camera.times))
+    return frames[:: stride_for([len(frames)], most)]
 
 
 def object_votes(rig: Rig, views: Sequence[Observation], objects: ObjectMasks) -> dict[str, list[Observation]]:
