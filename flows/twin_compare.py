@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,23 +39,27 @@ class Compared:
 
 
 def compare_views(
-    scene: Scene, rig: Rig, views: Mapping[int, tuple[np.ndarray, np.ndarray]], robot: Robot | None,
+    scene: Scene, rig: Rig, views: Mapping[int, tuple[np.ndarray, np.ndarray, float]], robot: Robot | None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Compared]:  # fmt: skip
     """Compare every placed camera's pictures with the twin.
 
     Args:
-        views: clean picture (H,W,3) and what is unknown in it (H,W), by view, of straightened cameras.
+        views: clean picture (H,W,3), what is unknown in it (H,W) and its time, by view, of straightened cameras.
     """
     found = []
     q = None if scene.robot is None or robot is None else fitted_joints(scene.robot, robot)
     moment = 0.0 if scene.robot is None or not len(scene.robot.times) else scene.robot.times[scene.robot.pose_index]
-    for number, (v, (still, unknown)) in enumerate(sorted(views.items())):
+    for number, (v, (still, unknown, time_s)) in enumerate(sorted(views.items())):
         given = rig.cameras[v]
-        if given.camera is None or given.camera.T_cam_base is None:
+        if given.camera is None:
             continue
         lens = Straightener(given.camera)
-        frame = int(np.abs(given.times - moment).argmin())
+        frame = int(np.abs(given.times - (moment if given.Ts_cam_base is None else time_s)).argmin())
+        if given.Ts_cam_base is not None:
+            lens.camera = replace(lens.camera, T_cam_base=given.Ts_cam_base[frame])
+        elif given.camera.T_cam_base is None:
+            continue
         picture = lens.picture(_frame(rig, v, frame))
         eye = np.linalg.inv(np.asarray(lens.camera.T_cam_base, float))[:3, 3]
         bare = draw(scene_meshes(scene), lens.camera)

@@ -19,7 +19,7 @@ _HALF_PIXEL = 0.5  # Rerun counts pixels from their corner, OpenCV from their ce
 
 
 def write_twin_recording(
-    path: Path, scene: Scene, robot: Robot | None, views: Mapping[int, tuple[np.ndarray, np.ndarray]],
+    path: Path, scene: Scene, robot: Robot | None, views: Mapping[int, tuple[np.ndarray, np.ndarray, float]],
     names: Sequence[str],
 ) -> None:  # fmt: skip
     """Write `scene.rrd`: timeline `time`, world = robot base with Z up.
@@ -36,7 +36,7 @@ def write_twin_recording(
         _log_mesh(rr, stream, "world/background", scene.background)
     for body in scene.bodies:
         _log_body(rr, stream, body)
-    for view, (image, _) in views.items():
+    for view, (image, _, _) in views.items():
         name = names[view]
         if name in scene.cameras:
             _log_camera(rr, stream, name, scene.cameras[name], image)

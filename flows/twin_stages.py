@@ -176,19 +176,21 @@ def fuse_stage(job: TwinJob, place: Path | None, masks: Sequence[str], out: Path
 
 
 def _save_views(folder: Path, views: Sequence[Observation]) -> None:
-    """Still pictures for the report: one a camera."""
+    """Still pictures for the report: one a camera, of one that moves that from the middle of its way."""
     folder.mkdir()
-    for view in {v.view: v for v in views}.values():
+    for number in {v.view for v in views}:
+        mine = [v for v in views if v.view == number]
+        view = mine[len(mine) // 2]
         hidden = np.zeros(view.image.shape[:2], bool) if view.ignore is None else view.ignore
-        np.savez_compressed(folder / f"{view.view}.npz", image=view.image, ignore=hidden)
+        np.savez_compressed(folder / f"{view.view}.npz", image=view.image, ignore=hidden, time_s=view.time_s)
 
 
-def load_views(folder: Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Still picture (H,W,3) and what is unknown in it (H,W), by view."""
+def load_views(folder: Path) -> dict[int, tuple[np.ndarray, np.ndarray, float]]:
+    """Still picture (H,W,3), what is unknown in it (H,W), and the time of its first frame, by view."""
     found = {}
     for file in sorted(folder.glob("*.npz")):
         with np.load(file, allow_pickle=False) as data:
-            found[int(file.stem)] = data["image"], data["ignore"]
+            found[int(file.stem)] = data["image"], data["ignore"], float(data["time_s"])
     return found
 
 
