@@ -1,6 +1,6 @@
 """Batches: overhead, scaling, memory, kills, corrupt inputs.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.batch overhead [--episodes 200] [--prefect]
+    OMP_NUM_THREADS=1 python -m benchmarks.batch overhead [--episodes 200] [--runner prefect|dask|ray]
     OMP_NUM_THREADS=1 python -m benchmarks.batch scaling [--episodes 12]        whole jobs, 1 and 2 workers
     OMP_NUM_THREADS=1 python -m benchmarks.batch memory [--episodes 200] [--whole]
     OMP_NUM_THREADS=1 python -m benchmarks.batch kills [--episodes 40] [--kills 5]
@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,6 +34,9 @@ from flows.batch.manifest import Manifest
 from flows.batch.run import finish, make_batch
 from flows.batch.supervise import WORK
 from flows.episode import load_episode
+
+if TYPE_CHECKING:
+    from flows.batch.cluster import ClusterExecutor
 from flows.errors import user_errors
 
 
@@ -47,11 +51,13 @@ def rows_of(out: Path) -> list[dict]:
     return Manifest(out / "manifest").table().to_pylist()
 
 
-def overhead(work: Path, episodes: int, prefect: bool) -> None:
-    """Seconds an episode beyond its stages, and beyond the worker's function."""
+def overhead(work: Path, episodes: int, runner: str) -> None:
+    """Seconds an episode beyond its stages, and beyond the worker's function; one worker."""
     folder = make_clips(work / "clips", episodes)
     start = time.perf_counter()
-    if prefect:
+    if runner == "local":
+        told = once(folder, work / "out", reports=False)
+    else:
         from prefect import flow
 
         from flows.batch.prefect_batch import PrefectExecutor
@@ -60,11 +66,17 @@ def overhead(work: Path, episodes: int, prefect: bool) -> None:
 
         @flow(name="benchmark")
         def run() -> BatchReport:
-            return finish(carry_out(batch, lambda: PrefectExecutor(Pool(1, work=TINY))))
+            nonlocal start
+            executor: PrefectExecutor | ClusterExecutor
+            if runner == "prefect":
+                executor = PrefectExecutor(Pool(1, work=TINY))
+            else:  # a cluster takes long to start, and does so once
+                executor = cluster(runner)
+                print(f"{runner}: started in {time.perf_counter() - start:.1f} s")
+                start = time.perf_counter()
+            return finish(carry_out(batch, lambda: executor))
 
         told = run()
-    else:
-        told = once(folder, work / "out", reports=False)
     wall = time.perf_counter() - start
     rows = rows_of(work / "out")
     stages = sum(seconds for row in rows for _, seconds in row["stages_s"])
@@ -72,12 +84,23 @@ def overhead(work: Path, episodes: int, prefect: bool) -> None:
     begin = time.perf_counter()
     again = once(folder, work / "out", reports=False)
     resumed = time.perf_counter() - begin
-    print(f"{told.summary()}; {'with' if prefect else 'without'} Prefect")
+    print(f"{told.summary()}; {runner}")
     print(f"wall {wall:.1f} s, stages {stages:.1f} s, the worker's function {function:.1f} s")
     print(f"beyond the stages {1000 * (wall - stages) / episodes:.0f} ms an episode (aim 300), start included")
     print(f"beyond the worker's function {1000 * (wall - function) / episodes:.0f} ms")
     print(f"again, with nothing to do: {resumed:.1f} s")
     assert again.before == episodes
+
+
+def cluster(runner: str) -> ClusterExecutor:
+    """A cluster on this machine with one worker."""
+    if runner == "dask":
+        from flows.batch.dask_runner import DaskExecutor
+
+        return DaskExecutor(work=TINY)
+    from flows.batch.ray_runner import RayExecutor
+
+    return RayExecutor(work=TINY)
 
 
 def scaling(work: Path, episodes: int) -> None:
@@ -220,13 +243,13 @@ def main() -> None:
     parser.add_argument("--episodes", type=int)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--prefect", action="store_true")
+    parser.add_argument("--runner", choices=["local", "prefect", "dask", "ray"], default="local")
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--work", type=Path)
     a = parser.parse_args()
     work = a.work or Path(tempfile.mkdtemp(prefix="urdfit-batch-"))
     if a.what == "overhead":
-        overhead(work, a.episodes or 200, a.prefect)
+        overhead(work, a.episodes or 200, a.runner)
     elif a.what == "scaling":
         scaling(work, a.episodes or 12)
     elif a.what == "memory":

@@ -3,11 +3,11 @@
     python -m benchmarks.scaling [--data ../shared/data] [--threads 1] [--repeat 1] [--price 0.04] [--out costs.json]
     python -m benchmarks.scaling --from costs.json      # only the tables, from figures measured before
 
-Clips of a real recording (franka_pusht_3cam: a Franka, 54 Hz, HEVC) are cut to several lengths at 30 frames/s and two
+Clips of a real recording (franka_pusht_3cam: a Franka, HEVC) are cut to several lengths at 30 frames/s and two
 sizes, and go through one worker process as a batch's episodes do: nothing known but the robot. Costs are seconds of a
 core: a stage's seconds by the clock, times what share of the episode's the processor worked (over 1 where an encoder
-has threads), so that other work on the machine hardly counts. A stage's cost is taken as a + b * frames, by least
-squares over the lengths; the larger size gives the factor for it. The first episode of a worker (loading, compiling)
+has threads), so that other work on the machine hardly counts. Seconds, bytes and files are taken as a + b * frames,
+by least squares over the lengths; the larger size gives a factor. The first episode of a worker (loading, compiling)
 is told apart.
 """
 
@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -26,7 +27,7 @@ import numpy as np
 
 FPS = 30.0
 SMALL, LARGE = (480, 270), (1280, 720)
-LENGTHS = (60, 300)  # frames of the small clips; the large one has the first length
+LENGTHS = (60, 300)  # frames of the small clips, at most: the recording has 268; the large one has the first length
 RECORDING = "franka_pusht_3cam/examples/embodied_environments/pusht_embodied/sample_demos/0/videos/234222303707.mp4"
 STAGES = ("segment", "fit", "actions", "report")
 
@@ -62,8 +63,8 @@ CORPORA = (
 )
 
 
-def cut(recording: Path, out: Path, frames: int, size: tuple[int, int]) -> None:
-    """The first frames of a recording at FPS, scaled, as H.264."""
+def cut(recording: Path, out: Path, frames: int, size: tuple[int, int]) -> int:
+    """The first frames of a recording at FPS, scaled, as H.264; how many there were, up to `frames`."""
     with av.open(str(recording)) as source, av.open(str(out), "w") as target:
         stream = target.add_stream("libx264", rate=round(FPS), options={"crf": "20", "preset": "fast"})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
@@ -77,27 +78,25 @@ def cut(recording: Path, out: Path, frames: int, size: tuple[int, int]) -> None:
             if written == frames:
                 break
         target.mux(stream.encode(None))
-    if written < frames:
-        raise SystemExit(f"{recording}: only {written} frames; {frames} are needed")
+    return written
 
 
 def measure(recording: Path, folder: Path, threads: int, repeat: int) -> Iterator[Measured]:
     """The clips one after the other in one worker process; the first comes twice, the first time cold."""
+    from flows.batch import supervise
     from flows.batch.executor import DONE, EpisodeTask, Settings
-    from flows.batch.supervise import Supervised
 
+    supervise.GROWTH = math.inf  # a worker that is replaced on the way would be cold again
     videos = folder / "videos"
     videos.mkdir()
-    worker = Supervised(threads=threads, log=folder / "worker.log")
+    worker = supervise.Supervised(threads=threads, log=folder / "worker.log")
     before = 0.0
     plan = [(LENGTHS[0], SMALL), *[(n, SMALL) for n in LENGTHS for _ in range(repeat)], *[(LENGTHS[0], LARGE)] * repeat]
-    for number, (frames, size) in enumerate(plan):
+    for number, (most, size) in enumerate(plan):
         name = f"{number}.mp4"
-        cut(recording, videos / name, frames, size)
-        out = folder / f"episode-{number}"
-        task = EpisodeTask(
-            name, str(videos), "videos", "panda", str(out), str(folder / "work"), Settings(), f"{number}"
-        )
+        frames = cut(recording, videos / name, most, size)
+        out, work = folder / f"episode-{number}", folder / f"work-{number}"  # work of its own: nothing is done already
+        task = EpisodeTask(name, str(videos), "videos", "panda", str(out), str(work), Settings(), f"{number}")
         outcome = worker.run(task)
         if outcome.status != DONE:
             raise SystemExit(f"{frames} frames, {size[0]}x{size[1]}: {outcome.status}: {outcome.error}")
@@ -128,7 +127,7 @@ def sizes_of(episode: Path) -> dict[str, tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a clip's stage: `fixed` + `per_frame` * frames, times `large` at the larger size."""
+    """What a clip needs (seconds, bytes, files): `fixed` + `per_frame` * frames, times `large` at the larger size."""
 
     fixed: float
     per_frame: float
@@ -139,19 +138,24 @@ class Cost:
         return (self.fixed + self.per_frame * corpus.frames) * float(1 + share * (self.large - 1))
 
 
-def costs(measured: list[Measured]) -> dict[str, Cost]:
-    """The cost of each stage, and of `rest`: hashing, looking, writing; the first, cold clip is left out."""
-    warm = measured[1:]
-    small = [m for m in warm if m.width == SMALL[0]]
-    found = {}
-    for stage in (*STAGES, "rest"):
-        seconds = {id(m): m.seconds.get(stage, m.total - sum(m.seconds.values())) for m in warm}
-        A = np.array([[1.0, m.frames] for m in small])
-        fixed, slope = np.linalg.lstsq(A, np.array([seconds[id(m)] for m in small]), rcond=None)[0]
-        fixed, slope = max(fixed, 0.0), max(slope, 0.0)
-        large = [seconds[id(m)] / max(fixed + slope * m.frames, 1e-3) for m in warm if m.width == LARGE[0]]
-        found[stage] = Cost(float(fixed), float(slope), float(np.mean(large)))
-    return found
+def cost(measured: list[Measured], value: Callable[[Measured], float]) -> Cost:
+    """How something grows with frames and size; the first, cold clip is left out."""
+    small = [m for m in measured[1:] if m.width == SMALL[0]]
+    A = np.array([[1.0, m.frames] for m in small])
+    fixed, slope = np.linalg.lstsq(A, np.array([value(m) for m in small]), rcond=None)[0]
+    fixed, slope = max(float(fixed), 0.0), max(float(slope), 0.0)
+    large = [value(m) / max(fixed + slope * m.frames, 1e-3) for m in measured[1:] if m.width == LARGE[0]]
+    return Cost(fixed, slope, float(np.mean(large)))
+
+
+def spent_in(stage: str) -> Callable[[Measured], float]:
+    """Seconds of a stage, or of `rest`: hashing, looking, writing."""
+    return lambda m: m.seconds[stage] if stage in m.seconds else m.total - sum(m.seconds.values())
+
+
+def left_in(kind: str, which: int) -> Callable[[Measured], float]:
+    """Bytes (0) or files (1) of a kind."""
+    return lambda m: m.sizes.get(kind, (0, 0))[which]
 
 
 def show_measured(measured: list[Measured]) -> None:
@@ -165,10 +169,8 @@ def show_measured(measured: list[Measured]) -> None:
 
 
 def show_corpus(corpus: Corpus, measured: list[Measured], price: float) -> None:
-    by_stage = {stage: cost.of(corpus) for stage, cost in costs(measured).items()}
+    by_stage = {stage: cost(measured, spent_in(stage)).of(corpus) for stage in (*STAGES, "rest")}
     total = sum(by_stage.values())
-    nearest = max((m for m in measured if abs(m.width - corpus.width) < 100), key=lambda m: m.frames)
-    scale = corpus.frames / nearest.frames  # sizes grow with the frames
     print(f"\n{corpus.name}\n\n| stage | s a clip | share | core hours |\n|---|---|---|---|")
     for stage, seconds in by_stage.items():
         print(f"| {stage} | {seconds:.2f} | {seconds / total:.0%} | {seconds * corpus.clips / 3600:,.0f} |")
@@ -176,11 +178,17 @@ def show_corpus(corpus: Corpus, measured: list[Measured], price: float) -> None:
     print(f"| in all | {total:.2f} | | {hours:,.0f} |")
     print(f"\n{hours * price:,.0f} at {price:g} a core hour; days on 2, 64, 1,024 cores: "
           + ", ".join(f"{hours / 24 / n:,.1f}" for n in (2, 64, 1024)))  # fmt: skip
-    print(f"read {nearest.source_bytes * scale * corpus.clips / 1e12:,.2f} TB")
-    print("\n| left behind | TB | million files |\n|---|---|---|")
-    for kind, (size, files) in sorted(nearest.sizes.items(), key=lambda item: -item[1][0]):
-        count = round(files * (scale if kind == "masks" else 1)) * corpus.clips
-        print(f"| {kind} | {size * scale * corpus.clips / 1e12:,.2f} | {count / 1e6:,.1f} |")
+    read = cost(measured, lambda m: m.source_bytes).of(corpus)
+    print(f"read {read * corpus.clips / 1e12:,.2f} TB")
+    print("\n| left behind | MB a clip | TB | files a clip | million files |\n|---|---|---|---|---|")
+    rows = []
+    for kind in {kind for m in measured for kind in m.sizes}:
+        size, files = (cost(measured, left_in(kind, which)).of(corpus) for which in (0, 1))
+        rows.append((size, files, kind))
+    rows.sort(reverse=True)
+    for size, files, kind in [*rows, (sum(row[0] for row in rows), sum(row[1] for row in rows), "in all")]:
+        many = f"{files:,.0f} | {files * corpus.clips / 1e6:,.1f}"
+        print(f"| {kind} | {size / 1e6:,.2f} | {size * corpus.clips / 1e12:,.2f} | {many} |")
 
 
 def main() -> None:
