@@ -16,6 +16,7 @@ from flows.options import (
     BoxOpt,
     CameraOpt,
     ClickOpt,
+    EdgesOpt,
     FpsOpt,
     JointsOpt,
     MaskOpt,
@@ -78,6 +79,7 @@ def run(
     solve: SolveOpt = None,
     fps: FpsOpt = None,
     seed: SeedOpt = 0,
+    edges: EdgesOpt = True,
     no_prefect: NoPrefectOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -87,7 +89,7 @@ def run(
     with progress_bars(quiet):
         folder = _run_episode(
             no_prefect, video, robot, out, camera=camera, weights=weights, masks=masks, joints=joints, solve=solve,
-            fps=fps, seed=seed, prompts=prompt_pairs(click, box, mask),
+            fps=fps, seed=seed, edges=edges, prompts=prompt_pairs(click, box, mask),
         )  # fmt: skip
     if not quiet:
         cli_tools.show_episode(folder)
@@ -104,6 +106,7 @@ def fit(
     solve: SolveOpt = None,
     fps: FpsOpt = None,
     seed: SeedOpt = 0,
+    edges: EdgesOpt = True,
     quiet: QuietOpt = False,
 ) -> None:
     """Camera, joints and actions from masks; an episode folder without overlay and report."""
@@ -113,7 +116,8 @@ def fit(
 
     check_out(out)
     with progress_bars(quiet):
-        job = make_job(video, robot, camera=camera, masks=masks, joints=joints, solve=solve, fps=fps, seed=seed)
+        job = make_job(video, robot, camera=camera, masks=masks, joints=joints, solve=solve, fps=fps, seed=seed,
+                       edges=edges)  # fmt: skip
         folder = run_job(job, out, report=False)
     if not quiet:
         cli_tools.show_episode(folder)

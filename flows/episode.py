@@ -42,6 +42,8 @@ class Episode:
         mask_offset: pixels by which the masks' outline lies outside the fitted robot's.
         time_offset: seconds by which the clock of the joints that were given is ahead of the video's; time_sigma: its
             standard deviation; both 0 unless it was solved for.
+        edges: how well edges in the pictures support the fitted outline before and after the fit used them, 0..1 each;
+            None where it did not look.
         solved: what the fit solved for: camera, joints, gripper, focal, time.
         alternatives: other solutions that explain the masks nearly as well, see `pose.Trajectory`.
         identification: the ranking of the robots where the robot was to be found out, see `flows.identification`.
@@ -68,6 +70,7 @@ class Episode:
     mask_offset: float = float("nan")
     time_offset: float = 0.0
     time_sigma: float = 0.0
+    edges: tuple[float, float] | None = None
     solved: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     alternatives: tuple[dict[str, Any], ...] = ()
@@ -94,6 +97,7 @@ class Episode:
             "mean_iou": float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan"),
             "lowest_iou": float(np.nanmin(iou)) if np.isfinite(iou).any() else float("nan"),
             "mask_offset_px": self.mask_offset,
+            "edge_support": None if self.edges is None else {"masks": self.edges[0], "sharpened": self.edges[1]},
             "observable_fraction": share,
             "median_sigma": {
                 n: float(np.median(s)) if (s := _finite(self.sigma[valid, i])).size else float("nan")
@@ -220,9 +224,14 @@ def load_episode(folder: str | Path) -> Episode:
             settings=data["settings"],
             versions=data["versions"],
             seconds=data["seconds"],
+            edges=_support(data["quality"].get("edge_support")),
         )
     except (KeyError, TypeError, pa.ArrowException) as error:
         raise FlowError(f"{folder}: the episode is damaged ({type(error).__name__}: {error})") from None
+
+
+def _support(told: dict[str, float] | None) -> tuple[float, float] | None:
+    return None if told is None else (told["masks"], told["sharpened"])
 
 
 def _numbers(values: list[Any]) -> np.ndarray:

@@ -40,6 +40,7 @@ class Job:
         solve: what to solve for; None = everything that is not given.
         fps: frames a second of an image folder; None = 30.
         seed: of the random searches.
+        edges: whether the fit by masks is sharpened by edges in the pictures.
         identification: content of identify.json once "auto" is found out.
         source: where the frames come from when `video` is no file of its own but a video of a data set.
         task: what the robot is told to do, in words.
@@ -56,6 +57,7 @@ class Job:
     solve: tuple[str, ...] | None = None
     fps: float | None = None
     seed: int = 0
+    edges: bool = True
     identification: dict[str, Any] | None = None
     source: DatasetView | None = None
     task: str | None = None
@@ -95,6 +97,7 @@ def make_job(
     solve: str | list[str] | tuple[str, ...] | None = None,
     fps: float | None = None,
     seed: int = 0,
+    edges: bool = True,
     source: DatasetView | None = None,
     task: str | None = None,
 ) -> Job:
@@ -141,6 +144,7 @@ def make_job(
         solve=parse_solve(solve),
         fps=fps,
         seed=seed,
+        edges=edges,
         source=source,
         task=task,
     )

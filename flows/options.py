@@ -64,6 +64,12 @@ SolveOpt = Annotated[
         "--solve", metavar="LIST", help="Any of camera,joints,gripper,focal,time. Default: what is not given."
     ),
 ]
+EdgesOpt = Annotated[
+    bool,
+    typer.Option(
+        "--edges/--no-edges", help="Sharpen the fit by the robot's edges in the pictures."
+    ),
+]
 FpsOpt = Annotated[
     float | None, typer.Option("--fps", min=0.01, help="Frames a second of a folder of images (default 30).")
 ]

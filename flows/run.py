@@ -205,6 +205,7 @@ def run_episode(
     solve: str | list[str] | None = None,
     fps: float | None = None,
     seed: int = 0,
+    edges: bool = True,
 ) -> Path:
     """From a video of a robot to an episode folder, which is returned; arguments as in `flows.job.Job`."""
     check_out(out)
@@ -219,6 +220,7 @@ def run_episode(
         solve=solve,
         fps=fps,
         seed=seed,
+        edges=edges,
     )
     return run_job(job, out)
 

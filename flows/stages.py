@@ -54,6 +54,7 @@ def fit_key(job: Job, masks: Product, robot: Robot) -> str:
             "joints": None if job.joints is None else sha256_path(job.joints),
             "solve": job.solve,
             "seed": job.seed,
+            "edges": job.video_hash() if job.edges else None,
         }
     )
 
@@ -80,7 +81,7 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
     Raises:
         FitError, CameraError, RobotError, FlowError: an input that cannot be used.
     """
-    from pose import fit_video
+    from pose import fit_video, sharpen_video
     from segmentation import MaskFolder
 
     assert job.robot is not None
@@ -105,6 +106,11 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
         progress=lambda stage, done, total: report(f"fit: {stage}", done, total),
         **options,
     )
+    if job.edges:
+        trajectory = sharpen_video(
+            robot, trajectory, shapes, lambda: (frame.image for frame in job.open()), np.array(frames["time_s"], float),
+            progress=lambda stage, done, total: report(f"fit: {stage}", done, total),
+        )  # fmt: skip
     seen = np.array(frames["robot_share"]) >= MIN_ROBOT_SHARE
     valid = np.asarray(trajectory.valid, bool) & seen
     if not valid.any():
@@ -184,6 +190,7 @@ def actions_stage(job: Job, masks: Path, fit: Path, out: Path) -> None:
         mask_offset=trajectory.mask_offset,
         time_offset=trajectory.time_offset,
         time_sigma=trajectory.time_sigma,
+        edges=trajectory.edges,
         solved=trajectory.solved,
         warnings=(*(job.identification or {}).get("warnings", ()), *trajectory.warnings),
         alternatives=trajectory.alternatives,

@@ -5,6 +5,7 @@ from pose.errors import CameraError, FitError
 from pose.fit import fit_video
 from pose.moving import MovingFit, fit_moving
 from pose.priors import PosePrior
+from pose.sharpening import sharpen_video
 from pose.silhouette import Silhouette, render_silhouette
 from pose.tracker import Latency, Tracker, TrackState
 from pose.trajectory import Trajectory
@@ -26,4 +27,5 @@ __all__ = [
     "fit_video",
     "fit_views",
     "render_silhouette",
+    "sharpen_video",
 ]

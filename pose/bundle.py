@@ -122,7 +122,7 @@ def settle(
             step = np.zeros(len(g))
             step[active] = -np.linalg.solve(A + 1e-9 * np.eye(len(active)), ga)
             step *= min(1.0, 0.5 / max(1e-12, np.abs(step[turning]).max()))
-            candidate = _stepped(state, step, pivots, free, limits)
+            candidate = stepped(state, step, pivots, free, limits)
             # most steps are taken: their equations are the next ones, from the same pictures
             further = pivot_points(model, candidate, looks) if count < iterations - 1 else None
             trial = look_at(model, candidate, looks, channels, level, further)
@@ -223,7 +223,8 @@ def _turning(state: State) -> np.ndarray:
     return np.r_[poses, lenses, np.arange(state.shared, state.size)].astype(int)
 
 
-def _stepped(state: State, step: np.ndarray, pivots: np.ndarray, free: Free, limits) -> State:
+def stepped(state: State, step: np.ndarray, pivots: np.ndarray, free: Free, limits) -> State:
+    """The state after a step over all its parameters; joints stay within their limits."""
     q = np.clip(state.q + step[state.shared :].reshape(state.q.shape), *limits)
     lenses_at = TWIST * len(state.poses)
     poses = np.stack(

@@ -25,7 +25,7 @@ NEAR = np.deg2rad(np.arange(-6.0, 6.1, 0.5))
 FINE = 2.0  # pixels
 WIDE = 3.0  # pixels: the outline need not sit yet
 TRIED = 2  # maxima of the scan that are aligned
-BETTER = 1.02  # times the support: less is no reason to turn the base
+BETTER = 1.02  # times the support: less is no reason to turn anything
 
 
 def sharpen(
@@ -36,11 +36,12 @@ def sharpen(
     *,
     free_cameras: Sequence[bool] | None = None,
     free_joints: np.ndarray | None = None,
+    free_focal: bool = False,
 ) -> Aligned:
     """Cameras and joints with the outline on the pictures' edges, and of the doubles that which the edges know.
 
     Args:
-        pictures, cameras, q, free_cameras, free_joints: see `align_edges`.
+        pictures, cameras, q, free_cameras, free_joints, free_focal: see `align_edges`.
 
     Raises:
         FitError: see `align_edges`.
@@ -49,8 +50,10 @@ def sharpen(
     gallery = Gallery.of(pictures, cameras, q)
     moving = np.ones(len(cameras), bool) if free_cameras is None else np.asarray(free_cameras, bool)
     loose = np.ones(q.shape[1], bool) if free_joints is None else np.asarray(free_joints, bool)
-    options: dict[str, Any] = {"free_cameras": moving, "free_joints": loose, "model": model}
-    best = first = align_edges(robot, gallery, cameras, q, **options)
+    options: dict[str, Any] = {"free_cameras": moving, "free_joints": loose, "free_focal": free_focal, "model": model}
+    first = align_edges(robot, gallery, cameras, q, **options)
+    # from a better start wide reaches pass what narrow ones got caught by
+    best = align_edges(robot, gallery, first.cameras, first.q, **options)
     if loose.any():
         turned = _half_turns(robot, gallery, best, loose, model)
         best = align_edges(robot, gallery, best.cameras, turned, **options)
@@ -59,7 +62,8 @@ def sharpen(
             trial = align_edges(robot, gallery, cameras_, q_, **options)
             if trial.support > BETTER * best.support:
                 best = trial
-        best = _base_settled(robot, gallery, best, loose, model)
+        if len(cameras) > 1:
+            best = _base_settled(robot, gallery, best, loose, model)
     return replace(best, before=first.before)
 
 
@@ -98,7 +102,7 @@ def _half_turns(robot: Robot, gallery: Gallery, at: Aligned, loose: np.ndarray, 
                 continue
             there = align_edges(robot, gallery, at.cameras, trial, free_cameras=still, free_joints=loose, model=model)
             now = np.nansum(there.after, 0)
-            better = now > support
+            better = now > BETTER * support
             q[better], support[better] = there.q[better], now[better]
     return q
 

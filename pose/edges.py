@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 from numba import njit
 
-from pose.bundle import Look, State, assemble, pivot_points
+from pose.bundle import Free, Look, State, assemble, pivot_points, stepped
 from pose.camera import Camera
 from pose.errors import FitError
 from pose.kernel import CAMERA_PARAMETERS, Model, _velocity, make_model, see
 from pose.priors import Priors
-from pose.solver import CHANNELS, SHARED, Equations, View, move, parallel
+from pose.solver import CHANNELS, SHARED, Equations, View, parallel
 from urdf import Robot
 
 REACH = (8.0, 8.0, 5.0, 5.0, 3.0, 3.0, 2.0, 2.0, 2.0)  # pixels at 640 of width that edges are looked for away
@@ -235,7 +235,9 @@ def align_edges(
     *,
     free_cameras: Sequence[bool] | np.ndarray | None = None,
     free_joints: np.ndarray | None = None,
+    free_focal: bool = False,
     model: Model | None = None,
+    reaches: Sequence[float] = REACH,
 ) -> Aligned:
     """Move cameras and joints until the robot's outline sits on the pictures' edges.
 
@@ -243,8 +245,10 @@ def align_edges(
         pictures: V views of T instants, (H,W,3) uint8 without distortion, None where there is none; or their gallery.
         cameras: V with T_cam_base, without distortion, right to a few pixels.
         q: (T,n) joints, likewise; rows of NaN are passed over.
-        free_cameras: V; all by default. free_joints: (n,) bool; all by default.
+        free_cameras: V; all by default. free_joints: (n,) bool; all by default. free_focal: whether the focal lengths
+            of free cameras are found, too.
         model: that is drawn; by default the robot's finest mesh.
+        reaches: pixels at 640 of width that edges are looked for away, step by step.
 
     Raises:
         FitError: see `Gallery.of`.
@@ -258,8 +262,9 @@ def align_edges(
     start = State(q[known].astype(float), np.stack([lens.T_cam_base for lens in lenses]), lenses)
     moving = np.ones(len(cameras), bool) if free_cameras is None else np.asarray(free_cameras, bool)
     joints = np.ones(q.shape[1], bool) if free_joints is None else np.asarray(free_joints, bool)
-    still = np.zeros(len(cameras) * (1 + CHANNELS), bool)  # lenses stay as they are
-    flags = np.r_[np.repeat(moving, 6), still, np.tile(joints, len(known))]
+    zoom = np.column_stack([moving & free_focal, np.zeros((len(cameras), CHANNELS), bool)])
+    free = Free(np.repeat(moving[:, None], 6, axis=1), zoom, joints)
+    flags = free.flags(start)
     rest = Priors((start.q.copy(), np.full(start.q.shape, 1 / HELD**2)), {})
 
     def look(state: State, reach: float, pivots: np.ndarray) -> list[tuple[Equations, float]]:
@@ -273,31 +278,22 @@ def align_edges(
 
     def by_picture(state: State) -> np.ndarray:
         out = np.full((len(cameras), len(q)), np.nan)
-        for (v, f), (_, support) in zip(at, look(state, REACH[-1], pivot_points(model, state, looks))):
+        for (v, f), (_, support) in zip(at, look(state, reaches[-1], pivot_points(model, state, looks))):
             out[v, known[f]] = support
         return out
 
     state = start
-    for reach in REACH:
+    for reach in reaches:
         pivots = pivot_points(model, state, looks)
         H, g = assemble([e for e, _ in look(state, reach, pivots)], state, looks, rest, pivots)
         active = np.flatnonzero(flags & (np.diag(H) > 1e-9))
         A = H[np.ix_(active, active)]
         step = np.zeros(len(g))
         step[active] = -np.linalg.solve(A + 1e-4 * np.diag(np.diag(A)), g[active])
-        state = _stepped(state, step, pivots, moving, joints, (robot.lower, robot.upper))
+        state = stepped(state, step, pivots, free, (robot.lower, robot.upper))
     found = q.copy()
     found[known] = state.q
-    posed = tuple(replace(camera, T_cam_base=T) for camera, T in zip(cameras, state.poses))
+    posed = tuple(
+        replace(camera, T_cam_base=T, K=lens.K) for camera, T, lens in zip(cameras, state.poses, state.lenses)
+    )
     return Aligned(posed, found, by_picture(start), by_picture(state))
-
-
-def _stepped(
-    state: State, step: np.ndarray, pivots: np.ndarray, moving: np.ndarray, joints: np.ndarray, limits
-) -> State:  # fmt: skip
-    poses = []
-    for v, T in enumerate(state.poses):
-        twist = np.r_[step[6 * v : 6 * v + 6], np.zeros(1 + CHANNELS)]
-        poses.append(move(replace(state.lenses[v], T_cam_base=T), twist, pivots[v]).T_cam_base if moving[v] else T)
-    q = np.clip(state.q + step[state.shared :].reshape(state.q.shape), *limits)
-    return State(np.where(joints, q, state.q), np.stack(poses), state.lenses)

@@ -17,16 +17,16 @@ from pose.errors import FitError
 from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find, mistakable
 from pose.kernel import coverage, make_model, see
 from pose.keyframes import choose, pyramids, scan
+from pose.over_time import liveliness, over_time
 from pose.priors import PosePrior
 from pose.problem import Problem, prepare
-from pose.settle import KNOWN, Shared, follow, polish, share
-from pose.smoothing import smooth
+from pose.settle import Shared, follow, polish, share
 from pose.solver import SHARED
 from pose.targets import shrink
 from pose.timing import Timing, align
 from pose.tracking import FINE, MIDDLE, PYRAMID, Frame, Near, Tracker
-from pose.trajectory import Trajectory
-from pose.uncertainty import joint_scale, observable, prior_information
+from pose.trajectory import Trajectory, hidden_joints
+from pose.uncertainty import observable
 from urdf import Robot
 
 Progress = Callable[[str, int, int], None]
@@ -128,7 +128,7 @@ def fit_video(
     anchors = {} if solution is None else {keys[i]: solution.q[i] for i in range(len(keys))}
     frames = _track(problem, tracker, anchors, seen, rng, say)
     if problem.q is None:
-        unit = _liveliness(robot, limits)
+        unit = liveliness(robot)
         frames = other_branches(
             problem.targets, tracker, frames, robot.arm_joints, lambda q: Near(q, FOLLOW_SPREAD * unit), rng
         )  # fmt: skip
@@ -199,7 +199,7 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
     count = len(problem.targets)
     frames: list[Frame | None] = [None] * count
     targets, robot = problem.targets, problem.robot
-    unit = _liveliness(robot, tracker.limits)
+    unit = liveliness(robot)
     done = 0
     least, most = 1.0, 0.0  # IoU and cost at which searching again has brought nothing
 
@@ -283,51 +283,23 @@ def _finish(problem: Problem, frames, camera: Camera, shared: Shared, limits, of
     """Smooth the joints over time and state their errors."""
     robot, count, joints = problem.robot, len(frames), len(problem.robot.joint_names)
     q, iou = np.full((count, joints), np.nan), np.zeros(count)
-    information = np.zeros((count, joints, joints))
-    spread = np.zeros((count, joints))  # what the errors of camera and offsets add
-    free = np.flatnonzero(problem.free)
-    prior = prior_information(limits)
-    # a joint's limits are known once, not once a frame
-    ridge = np.diag(prior) / max(1, sum(frame is not None for frame in frames))
+    blocks = np.zeros((count, SHARED + joints, SHARED + joints))
     for t, frame in enumerate(frames):
-        if frame is None:
-            continue
-        q[t], iou[t] = frame.q, frame.iou
-        H = shared.information(frame, problem.targets.read(t, FINE.width))
-        own, cross = H[SHARED:, SHARED:], H[SHARED:, :SHARED]
-        information[t] = own + (KNOWN * np.diag(prior) if t in problem.known else ridge)
-        if len(free):
-            gain = np.linalg.solve((own + np.diag(prior))[np.ix_(free, free)], cross[free])
-            spread[t, free] = np.sqrt(np.einsum("ij,jk,ik->i", gain, shared.covariance, gain).clip(0))
+        if frame is not None:
+            q[t], iou[t] = frame.q, frame.iou
+            blocks[t] = shared.information(frame, problem.targets.read(t, FINE.width))
     usual = float(np.median(iou[iou > 0])) if (iou > 0).any() else 0.0
     explained = iou > max(0.3, 0.75 * usual)
-    sigma = np.zeros((count, joints))
-    if len(free):
-        used = np.where(explained[:, None], q[:, free], np.nan)
-        smoothed, deviation, _ = smooth(
-            used, information[:, free][:, :, free], problem.times, _liveliness(robot, limits)[free]
-        )  # fmt: skip
-        # a smoother believes that each frame's error is its own; where errors last, its gain is less
-        deviation /= np.sqrt(shared.fresh)
-        for column, k in enumerate(free):
-            ok = np.isfinite(smoothed[:, column])
-            q[ok, k] = np.clip(smoothed[ok, column], limits[0][k], limits[1][k])
-            widest = 1 / np.sqrt(prior[k])
-            sigma[:, k] = np.where(ok, np.minimum(np.hypot(deviation[:, column], spread[:, k]), widest), widest)
-    sigma[~np.isfinite(q)] = np.nan
+    known = np.isin(np.arange(count), problem.known)
+    q, sigma = over_time(
+        robot, q, blocks, explained, shared.covariance, shared.fresh, problem.free, known, problem.times
+    )
     valid = np.isfinite(q).all(1) & explained
     deviations = np.sqrt(np.diag(shared.covariance).clip(0))
     return Trajectory(
         robot.joint_names, q, sigma, observable(sigma, limits) & valid[:, None], iou, valid, camera,
         deviations[:6], camera.focal * float(deviations[6]), offset, problem.solved,
     )  # fmt: skip
-
-
-def _liveliness(robot: Robot, limits) -> np.ndarray:
-    """(n,) unit of each joint's motion; grippers snap open and shut."""
-    scale = joint_scale(limits)
-    scale[robot.gripper_joints] *= 10
-    return scale
 
 
 def _describe(others: list[Hypothesis], solution: Solution) -> list[dict]:
@@ -358,8 +330,4 @@ def _warnings(problem: Problem, trajectory: Trajectory) -> list[str]:
         out.append(f"{missing} of {len(trajectory.q)} frames show no robot: their joints are NaN")
     if bad:
         out.append(f"{bad} frames are not explained by the fit (IoU far below the rest): flagged invalid")
-    for k, name in enumerate(trajectory.joint_names):
-        hidden = trajectory.valid & ~trajectory.observable[:, k]
-        if problem.free[k] and hidden.sum() > 0.5 * max(1, trajectory.valid.sum()):
-            out.append(f"{name} cannot be told from this view in {int(hidden.sum())} frames")
-    return out
+    return out + hidden_joints(trajectory, problem.free)

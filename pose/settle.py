@@ -17,6 +17,7 @@ from pose.azimuth import base_axis, spread
 from pose.bundle import Solution, Unknowns, solve
 from pose.camera import Camera
 from pose.errors import FitError
+from pose.over_time import KNOWN
 from pose.priors import PosePrior
 from pose.solver import CHANNELS, OFFSET, SHARED, View, evaluate, parallel, residual
 from pose.targets import Targets
@@ -24,7 +25,6 @@ from pose.tracking import FINE, PYRAMID, Frame, Tracker
 from pose.uncertainty import marginal, misfit, prior_information
 
 SAMPLE = 16  # frames
-KNOWN = 1e6  # information of given joints, in units of what the limits say
 PROBE = 3.0  # standard deviations by which a joint is moved to see what its change costs
 LEAST = 0.02  # of the information that the normal equations state, kept at least
 

@@ -30,6 +30,8 @@ class Trajectory:
         seconds: time per stage.
         time_offset: seconds to add to a frame's time to find its joints in the log that was given; time_sigma: its
             standard deviation, 0 when it was not asked for.
+        edges: mean support (0..1) of the robot's outline by edges in the pictures, before and after these were used;
+            None where they were not looked at.
         alternatives: other solutions that explain the masks nearly as well: {"what", "iou"} each.
     """
 
@@ -49,3 +51,14 @@ class Trajectory:
     alternatives: tuple[dict[str, Any], ...] = ()
     time_offset: float = 0.0
     time_sigma: float = 0.0
+    edges: tuple[float, float] | None = None
+
+
+def hidden_joints(trajectory: Trajectory, free: np.ndarray) -> list[str]:
+    """A line for each joint among the free ones (n,) that most frames cannot tell."""
+    out = []
+    for k, name in enumerate(trajectory.joint_names):
+        hidden = trajectory.valid & ~trajectory.observable[:, k]
+        if free[k] and hidden.sum() > 0.5 * max(1, trajectory.valid.sum()):
+            out.append(f"{name} cannot be told from this view in {int(hidden.sum())} frames")
+    return out

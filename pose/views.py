@@ -17,10 +17,11 @@ import numpy as np
 from pose.bundle import Look
 from pose.camera import Camera
 from pose.errors import FitError
-from pose.fit import FINE_FACES, SEARCH_FACES, _liveliness
+from pose.fit import FINE_FACES, SEARCH_FACES
 from pose.hypotheses import mistakable
 from pose.kernel import make_model
 from pose.keyframes import SCAN_WIDTH, choose, scan
+from pose.over_time import liveliness
 from pose.priors import PosePrior
 from pose.rig import Blanks, Rig
 from pose.rig_errors import RigErrors, rig_errors
@@ -257,7 +258,7 @@ def _finish(robot: Robot, rig: Rig, cameras, joints, offsets, errors: RigErrors,
         if times is not None:
             information = errors.information[:, free][:, :, free] + np.diag(prior[free]) / max(1, seen.sum())
             used = np.where(valid[:, None], q[:, free], np.nan)
-            smoothed, own, _ = smooth(used, information, np.asarray(times, float), _liveliness(robot, limits)[free])
+            smoothed, own, _ = smooth(used, information, np.asarray(times, float), liveliness(robot)[free])
             q[:, free] = np.where(np.isfinite(smoothed), np.clip(smoothed, *(x[free] for x in limits)), q[:, free])
             deviation = np.where(
                 np.isfinite(own), np.hypot(own / np.sqrt(errors.fresh), errors.spread[:, free]), deviation
