@@ -29,6 +29,7 @@ SAMPLE = 20  # frames that settle the camera
 PIXELS = 20_000_000  # of pictures that are held at once
 BATCH = 8  # frames that are read before they are aligned
 NEAR = (5.0, 5.0, 3.0, 3.0, 2.0, 2.0)  # pixels, as `pose.edges.REACH`, once the camera is settled
+NEARBY = 0.8  # median overlap with the masks: a worse fit is not within reach of its edges
 BETTER = 1.02  # times the support: less is no gain
 LOST = 0.05  # of the masks' overlap that may be lost: they are biased, but not wrong
 ASTRAY = 0.04  # rad from where the frames before lead: the start may have been wrong
@@ -58,7 +59,8 @@ def sharpen_video(
 
     Returns:
         The fit with new camera, joints, errors and overlaps; `edges` says how well edges support the outline before and
-        after. Where they support it no better, or the masks contradict, all else is as it was.
+        after. Where they support it no better, or the masks contradict, all else is as it was; where the fit explains
+        its masks too poorly to be near the edges, they are not looked at.
 
     Raises:
         FitError: pictures of another size than the masks. Whatever `pictures` raises.
@@ -66,6 +68,8 @@ def sharpen_video(
     say = progress or (lambda stage, done, total: None)
     clip = _Clip(robot, make_model(robot, robot.display_mesh), fit, Targets(masks, fit.camera), pictures)
     if not len(clip.usable) or not (clip.free.any() or clip.camera_free):
+        return fit
+    if np.median(fit.iou[clip.usable]) < NEARBY:
         return fit
     some = clip.sample()
     say("edges", 0, len(clip.usable))
