@@ -58,11 +58,10 @@ def overhead(work: Path, episodes: int, runner: str) -> None:
     if runner == "local":
         told = once(folder, work / "out", reports=False)
     else:
-        from prefect import flow
-
-        from flows.batch.prefect_batch import PrefectExecutor
+        from flows.batch.prefect_batch import PrefectExecutor  # first: it gives Prefect's server longer to start
 
         batch = make_batch(folder, "panda", work / "out", episode_reports=False)
+        from prefect import flow
 
         @flow(name="benchmark")
         def run() -> BatchReport:
