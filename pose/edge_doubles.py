@@ -21,8 +21,8 @@ from urdf import Robot
 
 SCANNED = 6  # instants that are looked at for every angle
 STEP = np.deg2rad(4.0)
-NEAR = np.deg2rad(np.arange(-6.0, 6.1, 0.5))
-FINE = 2.0  # pixels
+ROUNDS = 5
+GAIN = 1e-4  # of support: less and descending again is of no use
 WIDE = 3.0  # pixels: the outline need not sit yet
 TRIED = 2  # maxima of the scan that are aligned
 BETTER = 1.02  # times the support: less is no reason to turn anything
@@ -52,8 +52,7 @@ def sharpen(
     loose = np.ones(q.shape[1], bool) if free_joints is None else np.asarray(free_joints, bool)
     options: dict[str, Any] = {"free_cameras": moving, "free_joints": loose, "free_focal": free_focal, "model": model}
     first = align_edges(robot, gallery, cameras, q, **options)
-    # from a better start wide reaches pass what narrow ones got caught by
-    best = align_edges(robot, gallery, first.cameras, first.q, **options)
+    best = _settled(robot, gallery, first, options)
     if loose.any():
         turned = _half_turns(robot, gallery, best, loose, model)
         best = align_edges(robot, gallery, best.cameras, turned, **options)
@@ -61,29 +60,19 @@ def sharpen(
         for cameras_, q_ in _turned_bases(robot, gallery, best, loose, model):
             trial = align_edges(robot, gallery, cameras_, q_, **options)
             if trial.support > BETTER * best.support:
-                best = trial
-        if len(cameras) > 1:
-            best = _base_settled(robot, gallery, best, loose, model)
+                best = _settled(robot, gallery, trial, options)
     return replace(best, before=first.before)
 
 
-def _base_settled(robot: Robot, gallery: Gallery, at: Aligned, loose: np.ndarray, model: Any) -> Aligned:
-    """The base's angle where its support is largest: descent stops short in so flat a valley."""
-    axis = base_axis(model, loose)
-    if axis is None:
-        return at
-    known = np.flatnonzero(np.isfinite(at.q).all(1))
-    some = known[np.unique(np.linspace(0, len(known) - 1, SCANNED).round().astype(int))]
-    tried = []
-    for angle in NEAR:
-        cameras = [replace(c, T_cam_base=axis.turn(c.T_cam_base, at.q, angle)[0]) for c in at.cameras]
-        q = axis.turn(np.eye(4), at.q, angle)[1]
-        column = q[known, axis.column]
-        inside = (column >= robot.lower[axis.column]).all() and (column <= robot.upper[axis.column]).all()
-        tried.append(gallery.support(model, cameras, q, some, FINE) if inside else -np.inf)
-    angle = float(NEAR[int(np.argmax(tried))])
-    cameras = [replace(c, T_cam_base=axis.turn(c.T_cam_base, at.q, angle)[0]) for c in at.cameras]
-    return replace(at, cameras=tuple(cameras), q=axis.turn(np.eye(4), at.q, angle)[1])
+def _settled(robot: Robot, gallery: Gallery, at: Aligned, options: dict[str, Any]) -> Aligned:
+    """Aligned again for as long as it helps: wide reaches pass what narrow ones got caught by, and the base's valley is
+    so flat that a descent stops on its way."""
+    for _ in range(ROUNDS):
+        again = align_edges(robot, gallery, at.cameras, at.q, **options)
+        if again.support < at.support + GAIN:
+            break
+        at = again
+    return at
 
 
 def _half_turns(robot: Robot, gallery: Gallery, at: Aligned, loose: np.ndarray, model: Any) -> np.ndarray:
