@@ -66,9 +66,7 @@ SolveOpt = Annotated[
 ]
 EdgesOpt = Annotated[
     bool,
-    typer.Option(
-        "--edges/--no-edges", help="Sharpen the fit by the robot's edges in the pictures."
-    ),
+    typer.Option("--edges/--no-edges", help="Sharpen the fit by the robot's edges in the pictures."),
 ]
 FpsOpt = Annotated[
     float | None, typer.Option("--fps", min=0.01, help="Frames a second of a folder of images (default 30).")

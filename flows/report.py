@@ -117,6 +117,8 @@ def _camera_rows(episode: Episode) -> list[tuple[str, str]]:
         ("Masks", f"outline {episode.mask_offset:+.2f} px outside the robot's"),
         ("Solved for", ", ".join(episode.solved) or "nothing"),
     ]
+    if episode.edges is not None:
+        rows.append(("Edges in the pictures", "support {:.2f} by masks, {:.2f} in the end".format(*episode.edges)))
     if "time" in episode.solved:
         sigma_ms = 1000 * episode.time_sigma
         rows.append(

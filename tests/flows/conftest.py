@@ -139,6 +139,7 @@ def make_episode(clip: Clip) -> Callable[..., Episode]:
             camera_sigma=np.full(6, 0.002),
             focal_sigma=2.0,
             mask_offset=0.25,
+            edges=(0.5, 0.75),
             solved=("camera", "joints"),
             alternatives=({"iou": 0.87, "camera_turned_deg": 12.5, "q": [0.0] * 8, "T_cam_base": np.eye(4).tolist()},),
             warnings=("joint panda_joint7 is not determined by this view",),
