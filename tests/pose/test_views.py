@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pose import Camera, FitError, PosePrior, fit_views
-from pose.bundle import Free, Look, State, _stepped, _total, assemble, pivot_points, settle
+from pose.bundle import Free, Look, State, _total, assemble, pivot_points, settle, stepped
 from pose.kernel import make_model, see
 from pose.priors import Priors, Steady
 from pose.solver import View
@@ -133,7 +133,7 @@ def test_priors_pull_as_their_derivatives_say(robot: Robot, rig) -> None:
     for k in range(18):
         step = np.zeros(state.size)
         step[k] = 1e-5
-        ends = [_stepped(state, sign * step, pivots, free, (robot.lower, robot.upper)) for sign in (-1, 1)]
+        ends = [stepped(state, sign * step, pivots, free, (robot.lower, robot.upper)) for sign in (-1, 1)]
         # the pivot moves with its pose
         costs = [_total([], end, priors, pivot_points(model, end, looks)) for end in ends]
         slope = (costs[1] - costs[0]) / 2e-5
