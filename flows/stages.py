@@ -82,7 +82,7 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
         FitError, CameraError, RobotError, FlowError: an input that cannot be used.
     """
     from pose import fit_video, sharpen_video
-    from segmentation import MaskFolder
+    from segmentation import MaskFolder, VideoError
 
     assert job.robot is not None
     robot = robot_of(job.robot)
@@ -107,10 +107,15 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
         **options,
     )
     if job.edges:
-        trajectory = sharpen_video(
-            robot, trajectory, shapes, lambda: (frame.image for frame in job.open()), np.array(frames["time_s"], float),
-            progress=lambda stage, done, total: report(f"fit: {stage}", done, total),
-        )  # fmt: skip
+        try:
+            trajectory = sharpen_video(
+                robot, trajectory, shapes, lambda: (frame.image for frame in job.open()),
+                np.array(frames["time_s"], float),
+                progress=lambda stage, done, total: report(f"fit: {stage}", done, total),
+            )  # fmt: skip
+        except VideoError as error:  # masks may be given for a video that can no longer be read to its end
+            line = f"not sharpened by the pictures' edges: {error}"
+            trajectory = replace(trajectory, warnings=(*trajectory.warnings, line))
     seen = np.array(frames["robot_share"]) >= MIN_ROBOT_SHARE
     valid = np.asarray(trajectory.valid, bool) & seen
     if not valid.any():

@@ -92,6 +92,13 @@ def test_pictures_that_say_nothing_change_nothing(masks):
     np.testing.assert_array_equal(found.camera.T_cam_base, fit.camera.T_cam_base)
 
 
+def test_a_fit_that_sits_on_its_edges_stays(pictures, masks):
+    true = replace(start(), q=TRUE.copy(), camera=CAMERA)
+    found = sharpen_video(ROBOT, true, masks, lambda: iter(pictures), TIMES)
+    np.testing.assert_array_equal(found.q, TRUE)
+    assert found.edges is not None and found.edges[0] == found.edges[1] > 0.5
+
+
 def test_masks_that_contradict_are_heeded(pictures, masks):
     """Pictures of a robot elsewhere: edges there would support it, but the masks are where they are."""
     moved = [np.roll(image, 6, axis=1) for image in pictures]
