@@ -159,14 +159,8 @@ def coverage(face_id, face_part, channels, scale):
 
 
 @njit(cache=True, nogil=True)
-def _velocity(model, link, X, Y, Z, T_cam_joint, horizontal, K, pivot, parameters, out):
-    """Image velocity, along x or y, of a point of `link` at (X,Y,Z) in the camera, per parameter."""
-    w = 1.0 / Z
-    # d(pixel)/d(point) along the asked axis
-    if horizontal:
-        gx, gy, gz = K[0, 0] * w, 0.0, -K[0, 0] * X * w * w
-    else:
-        gx, gy, gz = 0.0, K[1, 1] * w, -K[1, 1] * Y * w * w
+def travel(model, link, X, Y, Z, gx, gy, gz, T_cam_joint, pivot, parameters, out):
+    """How far a point of `link` at (X,Y,Z) in the camera moves along (gx,gy,gz), per parameter."""
     for k in range(parameters):
         out[k] = 0.0
     # camera twist about the pivot: a point moves by omega x (P - pivot) + v
@@ -175,7 +169,7 @@ def _velocity(model, link, X, Y, Z, T_cam_joint, horizontal, K, pivot, parameter
     out[1] = pz * gx - px * gz
     out[2] = -py * gx + px * gy
     out[3], out[4], out[5] = gx, gy, gz
-    out[6] = (K[0, 0] * X if horizontal else K[1, 1] * Y) * w
+    out[6] = gx * X + gy * Y  # a longer focal length moves a point's picture outward
     while link >= 0:
         k = model.q_index[link]
         if k >= 0 and model.kind[link] > 0:
@@ -191,6 +185,18 @@ def _velocity(model, link, X, Y, Z, T_cam_joint, horizontal, K, pivot, parameter
                 speed = gx * ax + gy * ay + gz * az
             out[7 + k] += model.multiplier[link] * speed
         link = model.parent[link]
+
+
+@njit(cache=True, nogil=True)
+def _velocity(model, link, X, Y, Z, T_cam_joint, horizontal, K, pivot, parameters, out):
+    """Image velocity, along x or y, of a point of `link` at (X,Y,Z) in the camera, per parameter."""
+    w = 1.0 / Z
+    # d(pixel)/d(point) along the asked axis
+    if horizontal:
+        gx, gy, gz = K[0, 0] * w, 0.0, -K[0, 0] * X * w * w
+    else:
+        gx, gy, gz = 0.0, K[1, 1] * w, -K[1, 1] * Y * w * w
+    travel(model, link, X, Y, Z, gx, gy, gz, T_cam_joint, pivot, parameters, out)
 
 
 @njit(cache=True, nogil=True)

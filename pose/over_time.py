@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from pose.smoothing import smooth
-from pose.solver import SHARED
 from pose.uncertainty import joint_scale, prior_information
 from urdf import Robot
 
@@ -20,28 +19,28 @@ def over_time(
 
     Args:
         q: (T,n) estimates, NaN rows where there is none.
-        blocks: (T,SHARED+n,SHARED+n) information of each frame: of what all frames share, and its joints.
+        blocks: (T,C+n,C+n) information of each frame: of what all frames share (C numbers), and its joints.
         used: (T,) frames whose estimates are believed; the others are left as they are.
-        shared: (SHARED,SHARED) covariance of what is shared, zeros where known.
+        shared: (C,C) covariance of what is shared, zeros where known.
         fresh: share of a frame's information that is news after the frame before it.
         free: (n,) joints that were solved for. known: (T,) frames whose joints were given. times: (T,) seconds.
 
     Returns:
         q (T,n) and sigma (T,n); sigma is NaN where q is, and 0 for joints that were given.
     """
-    limits = robot.lower, robot.upper
+    limits, common = (robot.lower, robot.upper), len(shared)
     count = len(q)
     estimated = np.isfinite(q).all(1)
     q, sigma = q.copy(), np.zeros(q.shape)
     prior = prior_information(limits)
     # a joint's limits are known once, not once a frame
     ridge = np.diag(prior) / max(1, int(estimated.sum()))
-    own = blocks[:, SHARED:, SHARED:] + np.where(known[:, None, None], KNOWN * np.diag(prior), ridge)
+    own = blocks[:, common:, common:] + np.where(known[:, None, None], KNOWN * np.diag(prior), ridge)
     columns = np.flatnonzero(free)
     if len(columns):
         spread = np.zeros((count, len(columns)))  # what the errors of camera and offsets add
         for t in np.flatnonzero(estimated):
-            H, cross = blocks[t, SHARED:, SHARED:] + np.diag(prior), blocks[t, SHARED:, :SHARED]
+            H, cross = blocks[t, common:, common:] + np.diag(prior), blocks[t, common:, :common]
             gain = np.linalg.solve(H[np.ix_(columns, columns)], cross[columns])
             spread[t] = np.sqrt(np.einsum("ij,jk,ik->i", gain, shared, gain).clip(0))
         smoothed, deviation, _ = smooth(

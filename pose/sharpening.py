@@ -10,23 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
-from pose.bundle import Look, State, pivot_points
 from pose.camera import Camera
+from pose.clip_fit import ClipFit
 from pose.edge_doubles import sharpen
 from pose.edges import Edges, align_edges, pull, view_of
-from pose.kernel import Model, make_model, see
+from pose.kernel import make_model
 from pose.over_time import over_time
 from pose.solver import CAMERA_PARAMETERS, SHARED, parallel
 from pose.targets import Targets
 from pose.trajectory import Trajectory, hidden_joints
-from pose.uncertainty import marginal, observable, prior_information
+from pose.uncertainty import observable
 from urdf import Robot
 
 SAMPLE = 20  # frames that settle the camera
-PIXELS = 20_000_000  # of pictures that are held at once
 BATCH = 8  # frames that are read before they are aligned
 NEAR = (5.0, 5.0, 3.0, 3.0, 2.0, 2.0)  # pixels, as `pose.edges.REACH`, once the camera is settled
 NEARBY = 0.8  # median overlap with the masks: a worse fit is not within reach of its edges
@@ -71,7 +69,7 @@ def sharpen_video(
         return fit
     if np.median(fit.iou[clip.usable]) < NEARBY:
         return fit
-    some = clip.sample()
+    some = clip.sample(SAMPLE)
     say("edges", 0, len(clip.usable))
     shown = [image for _, image in clip.read(some)]
     lens = replace(fit.camera, distortion=())
@@ -86,7 +84,8 @@ def sharpen_video(
     if end.support <= BETTER * before or lost > LOST:
         return replace(fit, edges=(before, before))
     found = clip.follow(camera, some, end.q, say)
-    covariance = _shared(clip, found.blocks, some)
+    loose = np.r_[np.full(6, clip.camera_free), "focal" in fit.solved, np.zeros(SHARED - CAMERA_PARAMETERS, bool)]
+    covariance = clip.shared_covariance(found.blocks[some], loose.astype(bool))
     known, used = np.zeros((2, len(fit.q)), bool)
     used[clip.usable] = np.isfinite(found.q[clip.usable]).all(1)  # pictures may end before the masks do
     q, sigma = over_time(robot, found.q, found.blocks, used, covariance, FRESH, clip.free, known, times)
@@ -115,55 +114,14 @@ class _Followed:
 
 
 @dataclass(frozen=True)
-class _Clip:
+class _Clip(ClipFit):
     """What is sharpened."""
 
-    robot: Robot
-    model: Model
-    fit: Trajectory
-    targets: Targets
     pictures: Pictures
-
-    @property
-    def usable(self) -> np.ndarray:
-        """Frames that the masks' fit explains."""
-        return np.flatnonzero(self.fit.valid & np.isfinite(self.fit.q).all(1))
-
-    @property
-    def free(self) -> np.ndarray:
-        """(n,) joints that were solved for: those that were given have no error."""
-        return (np.nan_to_num(self.fit.sigma) > 0).any(0)
-
-    @property
-    def camera_free(self) -> bool:
-        """Whether the camera was solved for."""
-        return bool(np.any(self.fit.camera_sigma))
-
-    def sample(self) -> np.ndarray:
-        """Frames that settle the camera."""
-        camera = self.fit.camera
-        most = max(2, min(SAMPLE, PIXELS // (camera.width * camera.height)))
-        picks = np.unique(np.linspace(0, len(self.usable) - 1, most).round().astype(int))
-        return self.usable[picks]
 
     def read(self, frames: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Frame number and straightened picture of some frames."""
-        camera, wanted = self.fit.camera, set(frames.tolist())
-        maps = None
-        if any(camera.distortion):
-            K, size = np.asarray(camera.K, float), (camera.width, camera.height)
-            maps = cv2.initUndistortRectifyMap(K, np.array(camera.distortion), None, K, size, cv2.CV_32FC1)
-        for t, image in enumerate(self.pictures()):
-            if t in wanted:
-                yield t, image if maps is None else cv2.remap(image, *maps, cv2.INTER_LINEAR)
-
-    def overlap(self, t: int, q: np.ndarray, camera: Camera) -> float:
-        """IoU of the robot and its mask, at the masks' own size."""
-        mask = self.targets.read(int(t), camera.width)[0] > 0.5 * self.targets.channels[0].max()
-        K, T = np.asarray(camera.K, float), np.asarray(camera.T_cam_base, float)
-        robot = see(self.model, q, T, K, camera.height, camera.width, 1)[0] >= 0
-        either = float((robot | mask).sum())
-        return float((robot & mask).sum()) / either if either else 1.0
+        return self.straight(self.pictures(), frames)
 
     def follow(self, camera: Camera, some: np.ndarray, settled: np.ndarray, say: Progress) -> _Followed:
         """Every frame by itself under the camera that was settled.
@@ -177,7 +135,7 @@ class _Clip:
             np.full(len(fit.q), -1.0),
         )  # fmt: skip
         shift = settled - fit.q[some]
-        pivot = self.pivot(camera, some, settled)
+        pivot = self.pivot(camera, settled)
         lens, reach = view_of(camera), NEAR[-1] * camera.width / 640
 
         def aligned(t: int, image: np.ndarray, start: np.ndarray) -> None:
@@ -212,31 +170,6 @@ class _Clip:
         finish(batch)
         say("edges", len(self.usable), len(self.usable))
         return out
-
-    def pivot(self, camera: Camera, some: np.ndarray, q: np.ndarray) -> np.ndarray:
-        """(3,) middle of the robot in the camera's frame."""
-        lens = view_of(camera)
-        state = State(q, lens.T_cam_base[None], (lens,))
-        looks = [Look(np.zeros((1, 1, 1), np.float32), 0, 0, f) for f in range(len(some))]
-        return pivot_points(self.model, state, looks)[0]
-
-
-def _shared(clip: _Clip, blocks: np.ndarray, some: np.ndarray) -> np.ndarray:
-    """Covariance (SHARED,SHARED) of the camera by the frames that settled it."""
-    n = clip.fit.q.shape[1]
-    H = np.zeros((SHARED + n * len(some),) * 2)
-    prior = np.diag(prior_information((clip.robot.lower, clip.robot.upper))) / len(some)
-    for i, t in enumerate(some):
-        s = slice(SHARED + i * n, SHARED + (i + 1) * n)
-        H[:SHARED, :SHARED] += blocks[t, :SHARED, :SHARED]
-        H[:SHARED, s] += blocks[t, :SHARED, SHARED:]
-        H[s, :SHARED] += blocks[t, SHARED:, :SHARED]
-        H[s, s] += blocks[t, SHARED:, SHARED:] + prior
-    free = np.r_[
-        np.full(6, clip.camera_free), "focal" in clip.fit.solved, np.zeros(SHARED - CAMERA_PARAMETERS, bool),
-        np.tile(clip.free, len(some)),
-    ].astype(bool)  # fmt: skip
-    return marginal(H, 0, SHARED, free)
 
 
 def _turn(before: Camera, after: Camera) -> list[str]:
