@@ -17,7 +17,7 @@ from flows.sample_rig import FULL, sample_rig
 from flows.twin_scores import twin_rows
 from twin import load_rig
 from twin.measure import measure_twin
-from twin.objects import split_scene
+from twin.objects import split_scene, with_pieces
 from twin.scene import Scene
 from twin.scene_files import read_scene, write_scene
 from twin.static import still_views
@@ -40,13 +40,14 @@ def main() -> None:
     mesh = fuse_depth(still_views(rig.observations(ignore=ignore, every=given.every)), TsdfSettings(bounds=BOUNDS))
     fused = time.perf_counter()
     split = split_scene(mesh)
+    bodies, said = with_pieces(split.bodies)
     print(f"fusion {fused - start:.1f} s, objects {time.perf_counter() - fused:.1f} s")
-    scene = Scene(split.background, split.bodies, None, truth.cameras, warnings=split.warnings)
+    scene = Scene(split.background, bodies, None, truth.cameras, warnings=(*split.warnings, *said))
     if given.out is not None:
         write_scene(given.out, scene)
     for quantity, value in twin_rows(measure_twin(scene, truth)):
         print(f"{quantity:32} {value}")
-    for line in split.warnings:
+    for line in scene.warnings:
         print(line)
 
 

@@ -11,8 +11,9 @@ from twin.coarsen import coarsen_far
 from twin.errors import TwinError
 from twin.foreground import find_foreground
 from twin.hull import HullSettings, carve_hull
+from twin.hull_ghosts import without_ghosts
 from twin.mesh import Mesh
-from twin.objects import ObjectSettings, make_body, split_scene
+from twin.objects import ObjectSettings, make_body, split_scene, with_pieces
 from twin.observation import Observation
 from twin.rig import Rig
 from twin.scene import Body, RobotMotion, Scene
@@ -79,11 +80,13 @@ def fuse(views: Sequence[Observation], objects: Mapping[str, Sequence[Observatio
     if objects:
         return Fused(None, {name: carve_hull(seen, hull) for name, seen in objects.items()}, "hull", ())
     found = find_foreground(views, s.bounds)
-    carved = carve_hull(found.views, replace(hull, bounds=found.bounds))
-    note = (
-        "no depth: objects are visual hulls of what differs from the plane below them, the background is that plane",
-    )
-    return Fused(joined([found.plane, carved]), {}, "hull", note)
+    carved, ghosts = without_ghosts(carve_hull(found.views, replace(hull, bounds=found.bounds)), found.views)
+    note = [
+        "no depth: objects are visual hulls of what differs from the plane below them, the background is that plane"
+    ]
+    if ghosts:
+        note.append(f"{ghosts} pieces of the hull explained nothing that others do not, and were left out")
+    return Fused(joined([found.plane, carved]), {}, "hull", tuple(note))
 
 
 def assemble(fused: Fused, rig: Rig, robot: Robot | None, motion: RobotMotion | None, settings: BuildSettings) -> Scene:
@@ -97,11 +100,11 @@ def assemble(fused: Fused, rig: Rig, robot: Robot | None, motion: RobotMotion | 
         background, bodies = coarsen_far(split.background), list(split.bodies)
         warnings += split.warnings
     for name, mesh in fused.objects.items():
-        body, said = make_body(name, mesh, settings=how)
-        bodies = [*(other for other in bodies if other.name != name), body]
-        warnings += [f"{name}: {said}"] if said else []
+        bodies = [*(other for other in bodies if other.name != name), make_body(name, mesh, settings=how)]
+    pieced, said = with_pieces(bodies, how.collision)
+    warnings += said
     cameras = {c.name: c.camera for c in rig.cameras if c.camera is not None and c.camera.T_cam_base is not None}
-    return Scene(background, tuple(bodies), motion, cameras, metrics={"fused": fused.kind}, warnings=tuple(warnings))
+    return Scene(background, pieced, motion, cameras, metrics={"fused": fused.kind}, warnings=tuple(warnings))
 
 
 def _stood(robot: Robot | None, motion: RobotMotion | None) -> np.ndarray | None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +23,7 @@ from urdf.decimate import decimate
 class CollisionSettings:
     """faces: triangles that the body is simplified to first; convex: share of its hull that a body fills to be taken as
     convex; threshold: concavity that is left, as a fraction of the body's size; most: pieces; vertices: of a piece;
-    seconds: of decomposition before one convex hull is taken."""
+    seconds: of the decomposition of all bodies of a scene together."""
 
     faces: int = 800
     convex: float = 0.88
@@ -32,48 +33,76 @@ class CollisionSettings:
     seconds: float = 30.0
 
 
-def convex_pieces(mesh: Mesh, settings: CollisionSettings | None = None) -> tuple[tuple[Mesh, ...], str]:
-    """Convex pieces that cover a closed body, and a statement where it is a single hull for want of better ("" else).
+def convex_pieces(
+    meshes: Sequence[Mesh], settings: CollisionSettings | None = None
+) -> list[tuple[tuple[Mesh, ...], str]]:
+    """Convex pieces that cover each closed body, and why it is a single hull for want of better ("" else).
+
+    The time is shared: bodies come in the order of how much empty space their hulls hold, each gets at most half of
+    what is left while others wait, and those that it does not reach stay hulls.
+
+    Raises:
+        TwinError: a mesh has no volume.
+    """
+    s = settings or CollisionSettings()
+    hulls = [convex_hull(mesh, s.vertices) for mesh in meshes]
+    found: list[tuple[tuple[Mesh, ...], str]] = [((hull,), "") for hull in hulls]
+    filled = [(_volume(mesh), _volume(hull)) for mesh, hull in zip(meshes, hulls, strict=True)]
+    hollow = [n for n, (solid, around) in enumerate(filled) if solid <= s.convex * around]
+    if hollow and find_spec("coacd") is None:
+        said = "one convex hull: the package coacd is not installed (pip install 'urdfit[twin]')"
+        for n in hollow:
+            found[n] = found[n][0], said
+        return found
+    end = time.monotonic() + s.seconds
+    hollow.sort(key=lambda n: filled[n][0] - filled[n][1])
+    for waiting, n in zip(range(len(hollow) - 1, -1, -1), hollow):
+        left = max(end - time.monotonic(), 0.0)
+        said = _out_of_time(s)
+        if left > 0:
+            pieces, said = _decomposed(meshes[n], s, left / 2 if waiting else left)
+        found[n] = (pieces, "") if left > 0 and pieces else (found[n][0], said)
+    return found
+
+
+def _out_of_time(s: CollisionSettings) -> str:
+    return f"one convex hull: decomposing all bodies took more than {s.seconds:g} s"
+
+
+def _decomposed(mesh: Mesh, s: CollisionSettings, seconds: float) -> tuple[tuple[Mesh, ...], str]:
+    """Pieces of one body, none with the reason why.
 
     Source: CoACD, Wei et al., "Approximate Convex Decomposition for 3D Meshes with Collision-Aware Concavity and Tree
     Search", 2022; run in a process of its own, which is ended when its time is up.
-
-    Raises:
-        TwinError: the mesh has no volume.
     """
-    s = settings or CollisionSettings()
-    hull = convex_hull(mesh, s.vertices)
-    solid, around = _volume(mesh), _volume(hull)
-    if solid > s.convex * around:  # convex already
-        return (hull,), ""
-    if find_spec("coacd") is None:
-        return (hull,), "one convex hull: the package coacd is not installed (pip install 'urdfit[twin]')"
     small = simplified(mesh, s.faces)
+    end, said = time.monotonic() + seconds, ""
     with tempfile.TemporaryDirectory(prefix="urdfit-convex-") as folder:
-        given, found = Path(folder) / "mesh.npz", Path(folder) / "pieces.npz"
+        given, file = Path(folder) / "mesh.npz", Path(folder) / "pieces.npz"
         np.savez(given, vertices=small.vertices, faces=small.faces, threshold=s.threshold, most=s.most)
-        command = [sys.executable, "-m", "twin.collision_child", str(given), str(found)]
-        end, said = time.monotonic() + s.seconds, ""
-        for mode in ("off", "auto"):  # auto makes any mesh a closed one first, which is slow and coarse
+        command = [sys.executable, "-m", "twin.collision_child", str(given), str(file)]
+        for mode in ("off", "on"):  # on makes any mesh a closed one first, which is coarse
             try:
                 left = max(end - time.monotonic(), 0.01)
                 done = subprocess.run([*command, mode], capture_output=True, timeout=left, check=False)
             except subprocess.TimeoutExpired:
-                return (hull,), f"one convex hull: its decomposition took more than {s.seconds:g} s"
-            if done.returncode == 0 and found.is_file():
-                break
+                return (), _out_of_time(s)
+            if done.returncode == 0 and file.is_file():
+                return _read_pieces(file, s)
             lines = done.stderr.decode(errors="replace").strip().splitlines()
             said = lines[-1] if lines else f"status {done.returncode}"
-        else:
-            return (hull,), f"one convex hull: its decomposition failed ({said})"
-        pieces = []
-        with np.load(found, allow_pickle=False) as data:
-            for number in range(int(data["count"])):
-                try:
-                    pieces.append(convex_hull(Mesh(data[f"v{number}"], data[f"f{number}"]), s.vertices))
-                except TwinError:
-                    continue  # a sliver without volume
-    return (tuple(pieces), "") if pieces else ((hull,), "one convex hull: its decomposition was empty")
+    return (), f"one convex hull: its decomposition failed ({said})"
+
+
+def _read_pieces(file: Path, s: CollisionSettings) -> tuple[tuple[Mesh, ...], str]:
+    pieces = []
+    with np.load(file, allow_pickle=False) as data:
+        for number in range(int(data["count"])):
+            try:
+                pieces.append(convex_hull(Mesh(data[f"v{number}"], data[f"f{number}"]), s.vertices))
+            except TwinError:
+                continue  # a sliver without volume
+    return tuple(pieces), "one convex hull: its decomposition was empty"
 
 
 def convex_hull(mesh: Mesh, vertices: int = 48) -> Mesh:

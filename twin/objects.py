@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -92,11 +93,10 @@ def split_scene(
             seen = cut_faces(part, keep)
             seen = without_specks(seen, SPECK * float(areas(seen).sum()))  # stray depth beside edges
             solid = close_solid(seen, plane, s.voxel)
-            body, said = make_body(name, solid, plane, s)
+            body = make_body(name, solid, plane, s)
         except TwinError as error:
             warnings.append(f"{name}: left in the background ({error})")
             continue
-        warnings += [f"{name}: {said}"] if said else []
         bodies.append(body)
         taken[rows[own]] = True
         if plane is not None:
@@ -109,14 +109,9 @@ def split_scene(
     return Split(background, planes, (*tables, *bodies), tuple(warnings))
 
 
-def make_body(
-    name: str, mesh: Mesh, plane: Plane | None = None, settings: ObjectSettings | None = None
-) -> tuple[Body, str]:
+def make_body(name: str, mesh: Mesh, plane: Plane | None = None, settings: ObjectSettings | None = None) -> Body:
     """A body of a closed mesh in the base frame, in its resting pose: its origin under its middle, on the
-    plane, z along the plane's normal, x along its longer side.
-
-    Returns:
-        The body, and a statement about its collision pieces ("" where there is nothing to say).
+    plane, z along the plane's normal, x along its longer side. It collides as its convex hull, see `with_pieces`.
 
     Raises:
         TwinError: the mesh encloses no volume, or the density is not positive.
@@ -125,8 +120,18 @@ def make_body(
     T_base_body = resting_frame(mesh, plane)
     local = mesh.transformed(np.linalg.inv(T_base_body))
     mass = mass_of(local, s.density)
-    pieces, said = convex_pieces(local, s.collision)
-    return Body(name, local, pieces, T_base_body, mass.mass, mass.inertia, mass.center, s.density), said
+    hull = convex_hull(local, s.collision.vertices)
+    return Body(name, local, (hull,), T_base_body, mass.mass, mass.inertia, mass.center, s.density)
+
+
+def with_pieces(
+    bodies: Sequence[Body], settings: CollisionSettings | None = None
+) -> tuple[tuple[Body, ...], tuple[str, ...]]:
+    """Bodies that are not static with convex pieces, all within one time; and a line for each that stays one hull."""
+    moving = [n for n, body in enumerate(bodies) if not body.static]
+    found = dict(zip(moving, convex_pieces([bodies[n].visual for n in moving], settings), strict=True))
+    done = [replace(body, collision=found[n][0]) if n in found else body for n, body in enumerate(bodies)]
+    return tuple(done), tuple(f"{bodies[n].name}: {said}" for n, (_, said) in found.items() if said)
 
 
 def resting_frame(mesh: Mesh, plane: Plane | None) -> np.ndarray:

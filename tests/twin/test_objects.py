@@ -1,6 +1,7 @@
 """Objects out of a fused scene: found, closed, heavy as they should be, standing where they stand."""
 
 import json
+import time
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -167,7 +168,7 @@ def _ell() -> Mesh:
 
 @pytest.mark.skipif(find_spec("coacd") is None, reason="needs coacd")
 def test_an_ell_is_two_pieces():
-    pieces, said = convex_pieces(_ell())
+    ((pieces, said),) = convex_pieces([_ell()])
     assert said == "" and 2 <= len(pieces) <= 3
     total = sum(p.to_trimesh().volume for p in pieces)
     assert total == pytest.approx(_ell().to_trimesh().volume, rel=0.1)
@@ -176,13 +177,34 @@ def test_an_ell_is_two_pieces():
 
 @pytest.mark.skipif(find_spec("coacd") is None, reason="needs coacd")
 def test_out_of_time_is_one_hull_and_said():
-    pieces, said = convex_pieces(_ell(), CollisionSettings(seconds=0.05))
-    assert len(pieces) == 1 and "more than 0.05 s" in said
+    """The time is one for all bodies, however many; convex ones need none of it."""
+    ball = trimesh.creation.icosphere(2, 0.05)
+    solid = Mesh(np.asarray(ball.vertices), np.asarray(ball.faces, np.int32))
+    start = time.monotonic()
+    found = convex_pieces([solid, *[_ell()] * 20], CollisionSettings(seconds=0.3))
+    assert time.monotonic() - start < 3
+    assert [len(pieces) for pieces, _ in found] == [1] * 21
+    assert found[0][1] == "" and all("all bodies took more than 0.3 s" in said for _, said in found[1:])
+
+
+@pytest.mark.skipif(find_spec("coacd") is None, reason="needs coacd")
+def test_the_body_with_the_emptiest_hull_comes_first():
+    small = replace(_ell(), vertices=_ell().vertices * 0.2)
+    tried: list[float] = []
+
+    def once(mesh: Mesh, settings: CollisionSettings, seconds: float):
+        tried.append(float(np.ptp(mesh.vertices[:, 0])))
+        return (), "not today"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("twin.collision._decomposed", once)
+        found = convex_pieces([small, _ell()])
+    assert tried == pytest.approx([0.2, 0.04]) and [said for _, said in found] == ["not today"] * 2
 
 
 def test_convex_things_need_no_decomposition():
     ball = trimesh.creation.icosphere(3, 0.05)
-    pieces, said = convex_pieces(Mesh(np.asarray(ball.vertices), np.asarray(ball.faces, np.int32)))
+    ((pieces, said),) = convex_pieces([Mesh(np.asarray(ball.vertices), np.asarray(ball.faces, np.int32))])
     assert said == "" and len(pieces) == 1 and len(pieces[0].vertices) <= 60
     with pytest.raises(TwinError, match="convex hull"):
         convex_hull(Mesh(np.eye(3), np.array([[0, 1, 2]], np.int32)))
