@@ -16,6 +16,8 @@ from flows.options import (
     BoxOpt,
     CameraOpt,
     ClickOpt,
+    DepthOpt,
+    DepthScaleOpt,
     EdgesOpt,
     FpsOpt,
     JointsOpt,
@@ -80,6 +82,8 @@ def run(
     fps: FpsOpt = None,
     seed: SeedOpt = 0,
     edges: EdgesOpt = True,
+    depth: DepthOpt = None,
+    depth_scale: DepthScaleOpt = 0.001,
     no_prefect: NoPrefectOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -89,7 +93,8 @@ def run(
     with progress_bars(quiet):
         folder = _run_episode(
             no_prefect, video, robot, out, camera=camera, weights=weights, masks=masks, joints=joints, solve=solve,
-            fps=fps, seed=seed, edges=edges, prompts=prompt_pairs(click, box, mask),
+            fps=fps, seed=seed, edges=edges, depth=depth, depth_scale=depth_scale,
+            prompts=prompt_pairs(click, box, mask),
         )  # fmt: skip
     if not quiet:
         cli_tools.show_episode(folder)
@@ -107,6 +112,8 @@ def fit(
     fps: FpsOpt = None,
     seed: SeedOpt = 0,
     edges: EdgesOpt = True,
+    depth: DepthOpt = None,
+    depth_scale: DepthScaleOpt = 0.001,
     quiet: QuietOpt = False,
 ) -> None:
     """Camera, joints and actions from masks; an episode folder without overlay and report."""
@@ -117,7 +124,7 @@ def fit(
     check_out(out)
     with progress_bars(quiet):
         job = make_job(video, robot, camera=camera, masks=masks, joints=joints, solve=solve, fps=fps, seed=seed,
-                       edges=edges)  # fmt: skip
+                       edges=edges, depth=depth, depth_scale=depth_scale)  # fmt: skip
         folder = run_job(job, out, report=False)
     if not quiet:
         cli_tools.show_episode(folder)

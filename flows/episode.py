@@ -44,6 +44,8 @@ class Episode:
             standard deviation; both 0 unless it was solved for.
         edges: how well edges in the pictures support the fitted outline before and after the fit used them, 0..1 each;
             None where it did not look.
+        depth_gap: median distance in metres of the fitted surface from the depth pictures before and after the fit used
+            them; None where there were none.
         solved: what the fit solved for: camera, joints, gripper, focal, time.
         alternatives: other solutions that explain the masks nearly as well, see `pose.Trajectory`.
         identification: the ranking of the robots where the robot was to be found out, see `flows.identification`.
@@ -71,6 +73,7 @@ class Episode:
     time_offset: float = 0.0
     time_sigma: float = 0.0
     edges: tuple[float, float] | None = None
+    depth_gap: tuple[float, float] | None = None
     solved: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     alternatives: tuple[dict[str, Any], ...] = ()
@@ -98,6 +101,9 @@ class Episode:
             "lowest_iou": float(np.nanmin(iou)) if np.isfinite(iou).any() else float("nan"),
             "mask_offset_px": self.mask_offset,
             "edge_support": None if self.edges is None else {"masks": self.edges[0], "sharpened": self.edges[1]},
+            "depth_gap_m": None
+            if self.depth_gap is None
+            else {"before": self.depth_gap[0], "after": self.depth_gap[1]},
             "observable_fraction": share,
             "median_sigma": {
                 n: float(np.median(s)) if (s := _finite(self.sigma[valid, i])).size else float("nan")
@@ -224,14 +230,19 @@ def load_episode(folder: str | Path) -> Episode:
             settings=data["settings"],
             versions=data["versions"],
             seconds=data["seconds"],
-            edges=_support(data["quality"].get("edge_support")),
+            edges=_pair(data["quality"].get("edge_support")),
+            depth_gap=_pair(data["quality"].get("depth_gap_m")),
         )
     except (KeyError, TypeError, pa.ArrowException) as error:
         raise FlowError(f"{folder}: the episode is damaged ({type(error).__name__}: {error})") from None
 
 
-def _support(told: dict[str, float] | None) -> tuple[float, float] | None:
-    return None if told is None else (told["masks"], told["sharpened"])
+def _pair(told: dict[str, float] | None) -> tuple[float, float] | None:
+    """Two numbers, of before and after, in the order in which they were written."""
+    if told is None:
+        return None
+    before, after = told.values()
+    return before, after
 
 
 def _numbers(values: list[Any]) -> np.ndarray:

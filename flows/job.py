@@ -18,6 +18,7 @@ from pose.errors import CameraError
 if TYPE_CHECKING:
     from flows.dataset_view import DatasetView
     from segmentation.video import VideoReader
+    from twin.depth import DepthFolder
     from urdf import Robot
 
 SOLVABLE = ("camera", "joints", "gripper", "focal", "time")
@@ -41,6 +42,7 @@ class Job:
         fps: frames a second of an image folder; None = 30.
         seed: of the random searches.
         edges: whether the fit by masks is sharpened by edges in the pictures.
+        depth: folder of 16-bit depth PNGs, one a frame, aligned with the pictures; depth_scale: metres a unit.
         identification: content of identify.json once "auto" is found out.
         source: where the frames come from when `video` is no file of its own but a video of a data set.
         task: what the robot is told to do, in words.
@@ -58,6 +60,8 @@ class Job:
     fps: float | None = None
     seed: int = 0
     edges: bool = True
+    depth: str | None = None
+    depth_scale: float = 0.001
     identification: dict[str, Any] | None = None
     source: DatasetView | None = None
     task: str | None = None
@@ -69,6 +73,14 @@ class Job:
     def video_hash(self) -> str:
         """SHA-256 of what the frames are read from."""
         return self.source.sha256 if self.source is not None else video_hash(self.video)
+
+    def depth_folder(self) -> DepthFolder:
+        """The depth pictures; raises TwinError where there are none."""
+        from twin.depth import DepthFolder
+        from twin.rig_files import depth_files
+
+        assert self.depth is not None
+        return DepthFolder(depth_files(Path(self.depth), "--depth"), self.depth_scale)
 
     def settings(self) -> dict[str, Any]:
         """The settings as JSON values; the camera is left out where the episode states it anyway."""
@@ -98,6 +110,8 @@ def make_job(
     fps: float | None = None,
     seed: int = 0,
     edges: bool = True,
+    depth: str | Path | None = None,
+    depth_scale: float = 0.001,
     source: DatasetView | None = None,
     task: str | None = None,
 ) -> Job:
@@ -145,9 +159,13 @@ def make_job(
         fps=fps,
         seed=seed,
         edges=edges,
+        depth=None if depth is None else os.path.abspath(depth),
+        depth_scale=float(depth_scale),
         source=source,
         task=task,
     )
+    if job.depth is not None:
+        _check_depth(job, reader)
     if job.robot == "auto" and job.joints is not None:
         raise UsageError("--joints needs --robot by name: joint values belong to one robot")
     if job.robot is not None and job.robot != "auto":
@@ -157,6 +175,23 @@ def make_job(
         elif "time" in (job.solve or ()):
             raise UsageError("--solve time needs --joints: it is their clock that is looked for")
     return job
+
+
+def _check_depth(job: Job, reader: VideoReader) -> None:
+    """Raises UsageError where depth has another size or number of frames than the video."""
+    if not 0 < job.depth_scale < 1000:
+        raise UsageError(f"--depth-scale {job.depth_scale:g}: expected metres a unit, for example 0.001")
+    folder = job.depth_folder()
+    height, width = folder.read(0).shape
+    if (width, height) != (reader.width, reader.height):
+        raise UsageError(
+            f"--depth {job.depth}: {width}x{height} pixels for a video of {reader.width}x{reader.height}; align depth "
+            "with the colour camera"
+        )
+    if reader.frame_count is not None and len(folder) != reader.frame_count:
+        raise UsageError(
+            f"--depth {job.depth}: {len(folder)} pictures for a video of {reader.frame_count} frames; give one a frame"
+        )
 
 
 def open_source(video: str | Path, fps: float | None = None) -> Any:

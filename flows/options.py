@@ -68,6 +68,17 @@ EdgesOpt = Annotated[
     bool,
     typer.Option("--edges/--no-edges", help="Sharpen the fit by the robot's edges in the pictures."),
 ]
+DepthOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--depth",
+        metavar="DIR",
+        help="16-bit depth PNGs, one a frame, aligned with the pictures: refines the fit. Wrong units are noticed.",
+    ),
+]
+DepthScaleOpt = Annotated[
+    float, typer.Option("--depth-scale", metavar="M", help="Metres a unit of the depth pictures.")
+]
 FpsOpt = Annotated[
     float | None, typer.Option("--fps", min=0.01, help="Frames a second of a folder of images (default 30).")
 ]

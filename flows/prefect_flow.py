@@ -117,6 +117,8 @@ def run_episode(
     fps: float | None = None,
     seed: int = 0,
     edges: bool = True,
+    depth: str | Path | None = None,
+    depth_scale: float = 0.001,
 ) -> Path:
     """From a video of a robot to an episode folder, which is returned; arguments as in `flows.job.Job`."""
     check_out(out)
@@ -132,5 +134,7 @@ def run_episode(
         fps=fps,
         seed=seed,
         edges=edges,
+        depth=depth,
+        depth_scale=depth_scale,
     )
     return run_job(job, out, _run_task)

@@ -119,6 +119,9 @@ def _camera_rows(episode: Episode) -> list[tuple[str, str]]:
     ]
     if episode.edges is not None:
         rows.append(("Edges in the pictures", "support {:.2f} by masks, {:.2f} in the end".format(*episode.edges)))
+    if episode.depth_gap is not None:
+        before, after = (1000 * gap for gap in episode.depth_gap)
+        rows.append(("Depth pictures", f"surface {before:.1f} mm off, {after:.1f} mm in the end (median)"))
     if "time" in episode.solved:
         sigma_ms = 1000 * episode.time_sigma
         rows.append(

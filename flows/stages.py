@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # Which sources a stage's result depends on; hashed when they are loaded, not after an edit during a long run.
 CODE = {
-    "fit": code_version("urdf", "pose", "flows/stages.py", "flows/fit_files.py"),
+    "fit": code_version("urdf", "pose", "twin/depth.py", "flows/stages.py", "flows/fit_files.py"),
     "actions": code_version("urdf", "flows/stages.py", "flows/actions.py", "flows/episode.py"),
     "report": code_version("flows"),
 }
@@ -55,6 +55,7 @@ def fit_key(job: Job, masks: Product, robot: Robot) -> str:
             "solve": job.solve,
             "seed": job.seed,
             "edges": job.video_hash() if job.edges else None,
+            "depth": None if job.depth is None else [sha256_path(job.depth), job.depth_scale],
         }
     )
 
@@ -81,7 +82,7 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
     Raises:
         FitError, CameraError, RobotError, FlowError: an input that cannot be used.
     """
-    from pose import fit_video, sharpen_video
+    from pose import align_depth, fit_video, sharpen_video
     from segmentation import MaskFolder, VideoError
 
     assert job.robot is not None
@@ -116,6 +117,14 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
         except VideoError as error:  # masks may be given for a video that can no longer be read to its end
             line = f"not sharpened by the pictures' edges: {error}"
             trajectory = replace(trajectory, warnings=(*trajectory.warnings, line))
+    if job.depth is not None:
+        folder = job.depth_folder()
+        trajectory = align_depth(
+            robot, trajectory, shapes, lambda: (folder.read(t) for t in range(count)),
+            np.array(frames["time_s"], float),
+            pictures=(lambda: (frame.image for frame in job.open())) if job.edges else None,
+            progress=lambda stage, done, total: report(f"fit: {stage}", done, total),
+        )  # fmt: skip
     seen = np.array(frames["robot_share"]) >= MIN_ROBOT_SHARE
     valid = np.asarray(trajectory.valid, bool) & seen
     if not valid.any():
@@ -196,6 +205,7 @@ def actions_stage(job: Job, masks: Path, fit: Path, out: Path) -> None:
         time_offset=trajectory.time_offset,
         time_sigma=trajectory.time_sigma,
         edges=trajectory.edges,
+        depth_gap=trajectory.depth_gap,
         solved=trajectory.solved,
         warnings=(*(job.identification or {}).get("warnings", ()), *trajectory.warnings),
         alternatives=trajectory.alternatives,

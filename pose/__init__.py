@@ -1,6 +1,7 @@
 """Cameras, differentiable silhouettes, and fitting a robot to masks."""
 
 from pose.camera import Camera
+from pose.depth_fit import align_depth
 from pose.errors import CameraError, FitError
 from pose.fit import fit_video
 from pose.moving import MovingFit, fit_moving
@@ -23,6 +24,7 @@ __all__ = [
     "Tracker",
     "Trajectory",
     "ViewsFit",
+    "align_depth",
     "fit_moving",
     "fit_video",
     "fit_views",

@@ -32,6 +32,8 @@ class Trajectory:
             standard deviation, 0 when it was not asked for.
         edges: mean support (0..1) of the robot's outline by edges in the pictures, before and after these were used;
             None where they were not looked at.
+        depth_gap: median distance in metres of the robot's surface from the depth pictures, before and after these were
+            used; None where they were not.
         alternatives: other solutions that explain the masks nearly as well: {"what", "iou"} each.
     """
 
@@ -52,6 +54,7 @@ class Trajectory:
     time_offset: float = 0.0
     time_sigma: float = 0.0
     edges: tuple[float, float] | None = None
+    depth_gap: tuple[float, float] | None = None
 
 
 def hidden_joints(trajectory: Trajectory, free: np.ndarray) -> list[str]:
