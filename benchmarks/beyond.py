@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.synthetic import Clip, Noise, make_clip
+from benchmarks.synthetic import Clip, Noise, make_clip, spoiled
 from pose import Camera, Trajectory, align_depth, fit_video
 from pose.kernel import Model, make_model, see
 from twin.place_check import apart
@@ -50,6 +50,18 @@ def sensed(robot: Robot, clip: Clip, seed: int, scale: float = 1.0) -> list[np.n
         for t, q in enumerate(clip.q)
     )
     return [picture.astype(np.float32) * np.float32(scale * sensor.unit) for picture in pictures]
+
+
+def link_masks(robot: Robot, clip: Clip, seed: int) -> list[dict[str, np.ndarray]]:
+    """T frames of masks by link, 0 and 255, and the robot's as it was."""
+    model, rng, camera = make_model(robot, robot.display_mesh), np.random.default_rng([seed, 3]), clip.camera
+    out = []
+    for row, masks in zip(clip.q, clip.masks):
+        face_id = see(model, row, camera.T_cam_base, camera.K, camera.height, camera.width, 1)[0]
+        link = np.where(face_id >= 0, model.face_link[np.maximum(face_id, 0)], -1)
+        shown = {robot.link_names[k]: spoiled(link == k, Noise(), rng) for k in np.unique(model.face_link)}
+        out.append({"robot": masks["robot"]} | shown)
+    return out
 
 
 @dataclass(frozen=True)
@@ -125,6 +137,10 @@ def run(name: str, clips: int, kinds: Sequence[str]) -> dict[str, list[Errors]]:
                 pictures = sensed(robot, clip, seed, scale)
                 begin = time.process_time()
                 note(kind, align_depth(robot, fit, clip.masks, lambda: iter(pictures), clip.times), begin)  # noqa: B023
+        if "links" in kinds:
+            masks = link_masks(robot, clip, seed)
+            begin = time.process_time()
+            note("links", fit_video(robot, masks, camera=camera, times=clip.times), begin)
     return out
 
 
@@ -133,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--robots", nargs="*", default=list(ROBOTS))
     parser.add_argument("--clips", type=int, default=3)
-    parser.add_argument("--only", nargs="*", default=["depth"], choices=["depth"])
+    parser.add_argument("--only", nargs="*", default=["depth", "links"], choices=["depth", "links"])
     given = parser.parse_args()
     print("| robot | evidence | success % | joints median deg | 90 % | camera mm / deg | gripper mm | joints in 95 % | "
           "camera in 95 % | CPU s |\n|" + "---|" * 10)  # fmt: skip

@@ -100,10 +100,11 @@ def draw(
     robot = face_id >= 0
     hand = robot & (model.face_part[np.maximum(face_id, 0)] == 1)
     planes = {"robot": robot, "gripper": hand} if gripper else {"robot": robot}
-    return {name: _spoiled(plane, noise, rng) for name, plane in planes.items()}
+    return {name: spoiled(plane, noise, rng) for name, plane in planes.items()}
 
 
-def _spoiled(mask: np.ndarray, noise: Noise | None, rng: np.random.Generator) -> np.ndarray:
+def spoiled(mask: np.ndarray, noise: Noise | None, rng: np.random.Generator) -> np.ndarray:
+    """A mask (H,W) bool as a segmenter would give it, 0 and 255."""
     if noise is None or not mask.any():
         return mask.astype(np.uint8) * 255
     # white noise blurred by s is correlated like a Gaussian of s * sqrt(2): down to 1/e at 2 s

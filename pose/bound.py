@@ -19,8 +19,8 @@ from scipy.spatial.distance import cdist
 from pose.camera import Camera
 from pose.errors import FitError
 from pose.kernel import CAMERA_PARAMETERS, Model, boundary, link_poses, make_model, see
+from pose.mask_code import PARTS
 from pose.solver import CHANNELS, OFFSET, SHARED, parallel
-from pose.targets import PARTS
 from pose.uncertainty import marginal, prior_information
 from urdf import Robot
 

@@ -70,7 +70,8 @@ def align_depth(
         FitError: depth of another size than the masks. Whatever `depth` raises.
     """
     say = progress or (lambda stage, done, total: None)
-    clip = ClipFit(robot, make_model(robot, robot.display_mesh), fit, Targets(masks, fit.camera))
+    targets = Targets(masks, fit.camera, robot)
+    clip = ClipFit(robot, make_model(robot, robot.display_mesh, targets.labels), fit, targets)
     if not len(clip.usable) or not (clip.free.any() or clip.camera_free):
         return fit
     factor, line = _unit(clip, depth)

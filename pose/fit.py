@@ -61,8 +61,8 @@ def fit_video(
 
     Args:
         robot: from `urdf.load_robot`.
-        masks: T mappings from part (robot, arm, gripper) to (H,W) masks, read one at a time: uint8 0/255, bool, or
-            float probabilities in 0..1.
+        masks: T mappings from part (robot, arm, gripper) or link name to (H,W) masks of what is visible of it, read
+            one at a time: uint8 0/255, bool, or float probabilities in 0..1.
         camera: K and, where known, T_cam_base; None: centred principal point, focal length and pose unknown.
         q: (T,n) joint values (rad, m) in the order of robot.joint_names; a column with NaN is solved for.
         q0: (n,) joints of the first frame, from which the others are tracked.
@@ -97,8 +97,9 @@ def fit_video(
         raise FitError("no frame's mask shows a robot (every mask is empty or only specks)")
     lap("scan")
     # the boundary's last pixel needs a finer mesh than finding the robot does
-    models = (make_model(robot), make_model(robot), make_model(robot.with_mesh_faces(FINE_FACES)))
-    search_model = make_model(robot.with_mesh_faces(SEARCH_FACES))
+    meshes = (robot, robot, robot.with_mesh_faces(FINE_FACES), robot.with_mesh_faces(SEARCH_FACES))
+    *finer, search_model = (make_model(one, labels=problem.targets.labels) for one in meshes)
+    models = tuple(finer)
     limits = robot.lower, robot.upper
     warnings: list[str] = []
     alternatives: list[dict] = []

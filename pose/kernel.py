@@ -33,14 +33,18 @@ class Model(NamedTuple):
     vertex_link: np.ndarray  # (V,)
     faces: np.ndarray  # (F,3)
     face_link: np.ndarray  # (F,)
-    face_part: np.ndarray  # (F,) 0 arm, 1 gripper
+    face_part: np.ndarray  # (F,) 0 arm, 1 gripper; or whatever labels of links masks are given for
 
 
-def make_model(robot: Robot, mesh=None) -> Model:
-    """The arrays of a robot; `mesh` replaces its fitting mesh, for example by a coarser one."""
+def make_model(robot: Robot, mesh=None, labels: np.ndarray | None = None) -> Model:
+    """The arrays of a robot.
+
+    `mesh` replaces its fitting mesh, for example by a coarser one; `labels` (L,) the parts of its links
+    (`pose.targets.Targets.labels`).
+    """
     mesh = robot.mesh if mesh is None else mesh
     tree = robot.tree
-    part = np.array([0 if p == "arm" else 1 for p in robot.link_parts], np.int8)
+    part = np.array([0 if p == "arm" else 1 for p in robot.link_parts], np.int8) if labels is None else labels
     return Model(
         np.ascontiguousarray(tree.parent, np.int32),
         np.ascontiguousarray(tree.origin, np.float64),
@@ -145,7 +149,7 @@ def window(model, q, T_cam_base, K, target, margin):
 
 @njit(cache=True, nogil=True)
 def coverage(face_id, face_part, channels, scale):
-    """Covered share (C,H,W) of each pixel; channels (C,2) says which of arm, gripper belong to a channel."""
+    """Covered share (C,H,W) of each pixel; channels (C,G) says what each label counts in a channel."""
     height, width = face_id.shape[0] // scale, face_id.shape[1] // scale
     out = np.zeros((channels.shape[0], height, width), np.float32)
     share = np.float32(1.0 / (scale * scale))

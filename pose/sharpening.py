@@ -64,7 +64,7 @@ def sharpen_video(
         FitError: pictures of another size than the masks. Whatever `pictures` raises.
     """
     say = progress or (lambda stage, done, total: None)
-    clip = _Clip(robot, make_model(robot, robot.display_mesh), fit, Targets(masks, fit.camera), pictures)
+    clip = _Clip(robot, make_model(robot, robot.display_mesh), fit, Targets(masks, fit.camera, robot), pictures)
     if not len(clip.usable) or not (clip.free.any() or clip.camera_free):
         return fit
     if np.median(fit.iou[clip.usable]) < NEARBY:

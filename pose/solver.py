@@ -103,7 +103,7 @@ def evaluate(
 
     `exact` spends more on H, which descent does not need but statements about errors do.
 
-    target (C,H,W) is the frame's masks at the working size, channels (C,2) what of arm, gripper each stands for;
+    target (C,H,W) is the frame's masks at the working size, channels (C,G) what each label of links counts in each;
     trust (H,W) in 0..1 says how far a pixel's mask is to be believed.
     """
     # far from robot and mask nothing differs: only a window of the picture is looked at

@@ -10,10 +10,10 @@ import numpy as np
 
 from pose.camera import Camera
 from pose.errors import FitError
+from pose.mask_code import SEAM, mask_code
 from pose.solver import Level, View
+from urdf import Robot
 
-PARTS = {"robot": (1.0, 1.0), "arm": (1.0, 0.0), "gripper": (0.0, 1.0)}
-SEAM = 0.3  # of the outline's weight: segmenters know the seam between arm and gripper some three times worse
 MIN_SHARE = 5e-4  # of the image: a smaller mask is no robot
 
 
@@ -21,19 +21,23 @@ class Targets:
     """Random access to the masks of a clip, one frame in memory at a time.
 
     Attributes:
-        channels: (C,2) float32, which of arm and gripper each channel covers, times the channel's weight; channel 0
-            is the robot when it can be.
-        width, height: full size of the masks.
+        channels: (C,G) float32, what each label of links counts in each channel, times the channel's weight; channel 0
+            is the robot when it can be. labels: (L,) label of each link, for `make_model`; None: 0 arm, 1 gripper.
+        names: of the masks. width, height: full size of the masks.
     """
 
-    def __init__(self, masks: Sequence[Mapping[str, np.ndarray]], camera: Camera | None):
-        """Raises FitError when there is no mask, a part is unknown, or the size differs from the camera's."""
+    def __init__(self, masks: Sequence[Mapping[str, np.ndarray]], camera: Camera | None, robot: Robot | None = None):
+        """Masks by part and, with the robot, by link.
+
+        Raises:
+            FitError: there is no mask, a part is unknown, or the size differs from the camera's.
+        """
         if len(masks) == 0:
             raise FitError("the clip has no masks: a fit needs one mask a frame")
         first = masks[0]
-        unknown = sorted(set(first) - set(PARTS))
-        if unknown or not first:
-            raise FitError(f"masks have parts {sorted(first)}; expected some of robot, arm, gripper")
+        self._code = mask_code(first, robot)
+        self.channels, self.labels = self._code.channels, self._code.labels
+        self.names = sorted(first)
         self._masks = masks
         self.height, self.width = next(iter(first.values())).shape[:2]
         if camera is not None and (camera.width, camera.height) != (self.width, self.height):
@@ -47,15 +51,6 @@ class Targets:
             self._maps = cv2.initUndistortRectifyMap(
                 K, np.array(camera.distortion), np.eye(3), K, (self.width, self.height), cv2.CV_32FC1
             )
-        # The union always counts; the gripper beside it says where on the union the arm ends.
-        if "robot" in first or {"arm", "gripper"} <= set(first):
-            self.names = ["robot"] + (["gripper"] if "gripper" in first else ["arm"] if "arm" in first else [])
-        else:
-            self.names = list(first)
-        self._weight = [1.0] + [SEAM if self.names[0] == "robot" else 1.0] * (len(self.names) - 1)
-        self.channels = (
-            np.array([PARTS[n] for n in self.names], np.float32) * np.array(self._weight, np.float32)[:, None]
-        )
 
     def __len__(self) -> int:
         return len(self._masks)
@@ -71,24 +66,28 @@ class Targets:
         Raises:
             FitError: a frame's mask is missing or of another size.
         """
-        parts = self._masks[frame]
-        planes = []
-        for name, weight in zip(self.names, self._weight):
-            if name in parts:
-                plane = _unit(parts[name])
-            elif name == "robot":
-                plane = np.maximum(_unit(parts["arm"]), _unit(parts["gripper"]))
-            else:
+        masks, code = self._masks[frame], self._code
+        read = {}
+        for name in ["robot"] * code.robot + [n for n in code.whole if code.levels.get(n) or not code.robot]:
+            if name not in masks:
                 raise FitError(f"frame {frame} has no {name} mask although frame 0 has one")
-            if plane.shape != (self.height, self.width):
-                raise FitError(
-                    f"the {name} mask of frame {frame} is {plane.shape[1]}x{plane.shape[0]} pixels, "
-                    f"frame 0 has {self.width}x{self.height}"
-                )
-            if self._maps is not None:
-                plane = cv2.remap(plane, *self._maps, cv2.INTER_LINEAR)
-            planes.append(weight * cv2.resize(plane, self.size(width), interpolation=cv2.INTER_AREA))
-        return np.stack(planes)
+            read[name] = self._plane(masks, name, frame)
+        planes = [read["robot"] if code.robot else np.maximum.reduce(list(read.values()))]
+        if code.levels:
+            told = sum(np.float32(level) * read[name] for name, level in code.levels.items() if level)
+            planes.append(np.float32(SEAM) * np.minimum(told, 1.0))
+        if self._maps is not None:
+            planes = [cv2.remap(plane, *self._maps, cv2.INTER_LINEAR) for plane in planes]
+        return np.stack([cv2.resize(plane, self.size(width), interpolation=cv2.INTER_AREA) for plane in planes])
+
+    def _plane(self, masks: Mapping[str, np.ndarray], name: str, frame: int) -> np.ndarray:
+        plane = _unit(masks[name])
+        if plane.shape != (self.height, self.width):
+            raise FitError(
+                f"the {name} mask of frame {frame} is {plane.shape[1]}x{plane.shape[0]} pixels, "
+                f"frame 0 has {self.width}x{self.height}"
+            )
+        return plane
 
     def view(self, camera: Camera, width: int) -> View:
         """The camera at the working size."""
