@@ -30,7 +30,7 @@ from twin.assemble import BuildSettings, Fused, assemble, fuse
 from twin.build import check_given, known_motion
 from twin.mesh import Mesh
 from twin.observation import Observation
-from twin.rig import Rig
+from twin.rig import Rig, Straightener
 from twin.scene import RobotMotion
 from twin.still import object_votes, still_pictures
 
@@ -194,6 +194,21 @@ def load_views(folder: Path) -> dict[int, tuple[np.ndarray, np.ndarray, float]]:
     return found
 
 
+def _views_again(rig: Rig, folder: Path) -> list[Observation]:
+    """The still pictures that were kept, from where they were taken."""
+    views = []
+    for v, (image, ignore, time_s) in load_views(folder).items():
+        camera = rig.cameras[v]
+        if camera.camera is None:
+            continue
+        lens = Straightener(camera.camera).camera
+        if camera.Ts_cam_base is not None:
+            lens = replace(lens, T_cam_base=camera.Ts_cam_base[int(np.abs(camera.times - time_s).argmin())])
+        if lens.T_cam_base is not None:
+            views.append(Observation(lens, image, ignore=ignore, view=v, time_s=time_s))
+    return views
+
+
 def build_settings(job: TwinJob) -> BuildSettings:
     """The settings as the core has them."""
     bounds = None if job.bounds is None else (job.bounds[:3], job.bounds[3:])
@@ -216,8 +231,9 @@ def objects_stage(job: TwinJob, place: Path | None, fused: Path, out: Path) -> N
     report("objects", 0, 1)
     robot = None if job.robot is None else robot_of(job.robot)
     scene = assemble(
-        Fused(surface, objects, state["kind"], tuple(state["warnings"])), rig, robot, motion, build_settings(job)
-    )
+        Fused(surface, objects, state["kind"], tuple(state["warnings"])), rig, robot, motion, build_settings(job),
+        _views_again(rig, fused / "views"),
+    )  # fmt: skip
     if scene.background is None and not scene.bodies:
         raise FlowError("nothing was built: no surface and no object")
     report("objects", 1, 1)

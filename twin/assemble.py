@@ -17,6 +17,7 @@ from twin.objects import ObjectSettings, make_body, split_scene, with_pieces
 from twin.observation import Observation
 from twin.rig import Rig
 from twin.scene import Body, RobotMotion, Scene
+from twin.texture import textured
 from twin.tsdf import TsdfSettings, fuse_depth
 from twin.visible import robot_surface
 from urdf import Robot
@@ -81,16 +82,19 @@ def fuse(views: Sequence[Observation], objects: Mapping[str, Sequence[Observatio
         return Fused(None, {name: carve_hull(seen, hull) for name, seen in objects.items()}, "hull", ())
     found = find_foreground(views, s.bounds)
     carved, ghosts = without_ghosts(carve_hull(found.views, replace(hull, bounds=found.bounds)), found.views)
-    note = [
+    said = [
         "no depth: objects are visual hulls of what differs from the plane below them, the background is that plane"
     ]
     if ghosts:
-        note.append(f"{ghosts} pieces of the hull explained nothing that others do not, and were left out")
-    return Fused(joined([found.plane, carved]), {}, "hull", tuple(note))
+        said.append(f"{ghosts} pieces of the hull explained nothing that others do not, and were left out")
+    return Fused(joined([found.plane, carved]), {}, "hull", tuple(said))
 
 
-def assemble(fused: Fused, rig: Rig, robot: Robot | None, motion: RobotMotion | None, settings: BuildSettings) -> Scene:
-    """Tell the objects of a fused surface apart and put the scene together."""
+def assemble(
+    fused: Fused, rig: Rig, robot: Robot | None, motion: RobotMotion | None, settings: BuildSettings,
+    views: Sequence[Observation] = (),
+) -> Scene:  # fmt: skip
+    """Tell the objects of a fused surface apart and put the scene together; `views` give them textures."""
     how = ObjectSettings(density=settings.density)
     bodies: list[Body] = []
     warnings = list(fused.warnings)
@@ -103,6 +107,8 @@ def assemble(fused: Fused, rig: Rig, robot: Robot | None, motion: RobotMotion | 
         bodies = [*(other for other in bodies if other.name != name), make_body(name, mesh, settings=how)]
     pieced, said = with_pieces(bodies, how.collision)
     warnings += said
+    if views:
+        pieced = textured(pieced, background, views)
     cameras = {c.name: c.camera for c in rig.cameras if c.camera is not None and c.camera.T_cam_base is not None}
     return Scene(background, pieced, motion, cameras, metrics={"fused": fused.kind}, warnings=tuple(warnings))
 

@@ -58,7 +58,7 @@ def build_twin(
         statements = placed.statements
     views = still_pictures(rig, robot, motion, masks, s.frames, progress)
     fused = fuse(views, object_votes(rig, views, objects or {}), s)
-    scene = assemble(fused, rig, robot, motion, s)
+    scene = assemble(fused, rig, robot, motion, s, views)
     told = {"cameras": [vars(statement) for statement in statements]}
     return replace(scene, metrics={**scene.metrics, **told}, warnings=(*warnings, *scene.warnings))
 

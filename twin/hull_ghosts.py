@@ -68,7 +68,8 @@ def _pixels(mesh: Mesh, own: np.ndarray, views: Sequence[Observation]) -> np.nda
         inv_z = inverse_depth(points[:, 2])
         uv = view.camera.project(np.column_stack([points[:, :2], np.where(inv_z > 0, points[:, 2], 1)]))
         face = rasterize(uv.astype(np.float32), inv_z, mesh.faces[own], height, width)[0]
-        asked = view.mask if view.ignore is None else view.mask & ~view.ignore  # type: ignore[operator]
+        assert view.mask is not None
+        asked = view.mask if view.ignore is None else view.mask & ~view.ignore
         found.append(start + np.flatnonzero((face >= 0) & asked))
         start += height * width
     return np.concatenate(found)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
 
 from twin.errors import TwinError
+
+MOST_PIXELS = 67_108_864  # of a texture that is read: 8192 squared
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,23 @@ class Mesh:
             raise TwinError(f"{path}: not a readable mesh ({error})") from None
         if not isinstance(loaded, trimesh.Trimesh) or not len(loaded.faces):
             raise TwinError(f"{path}: holds no triangles")
-        colors = None
-        if isinstance(loaded.visual, trimesh.visual.ColorVisuals) and loaded.visual.kind == "vertex":
+        colors, uv, texture = None, None, None
+        if isinstance(loaded.visual, trimesh.visual.TextureVisuals):
+            uv, texture = _texture(loaded, path)
+        elif isinstance(loaded.visual, trimesh.visual.ColorVisuals) and loaded.visual.kind == "vertex":
             colors = np.asarray(loaded.visual.vertex_colors)[:, :3]
-        return cls(np.asarray(loaded.vertices, float), np.asarray(loaded.faces, np.int32), colors)
+        return cls(np.asarray(loaded.vertices, float), np.asarray(loaded.faces, np.int32), colors, uv, texture)
+
+
+def _texture(loaded: trimesh.Trimesh, path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Coordinates and picture of a file with a texture; None and None where one of them is missing."""
+    visual: Any = loaded.visual
+    image = getattr(visual.material, "baseColorTexture", None) or getattr(visual.material, "image", None)
+    if image is None or visual.uv is None or len(visual.uv) != len(loaded.vertices):
+        return None, None
+    if image.width * image.height > MOST_PIXELS:
+        raise TwinError(f"{path}: its texture has {image.width}x{image.height} pixels, more than {MOST_PIXELS}")
+    try:
+        return np.asarray(visual.uv, float), np.asarray(image.convert("RGB"))
+    except (OSError, ValueError) as error:
+        raise TwinError(f"{path}: its texture cannot be read ({error})") from None

@@ -49,7 +49,7 @@ def _draw_one(mesh: Mesh, camera: Camera) -> Drawn:
     rows, columns = np.nonzero(face >= 0)
     image = np.zeros((*face.shape, 3), np.uint8)
     corners = mesh.faces[face[rows, columns]]
-    weights = _weights(uv[corners], inv_z[corners], np.column_stack([columns, rows]))
+    weights = corner_shares(uv[corners], inv_z[corners], np.column_stack([columns, rows]))
     if mesh.texture is not None and mesh.uv is not None:
         height, width = mesh.texture.shape[:2]
         u, v = np.einsum("pc,pck->pk", weights, mesh.uv[corners]).T
@@ -64,7 +64,7 @@ def _draw_one(mesh: Mesh, camera: Camera) -> Drawn:
     return Drawn(image, depth)
 
 
-def _weights(corners: np.ndarray, inv_z: np.ndarray, at: np.ndarray) -> np.ndarray:
+def corner_shares(corners: np.ndarray, inv_z: np.ndarray, at: np.ndarray) -> np.ndarray:
     """(P,3) shares of the corners (P,3,2) in pixels (P,2), even in space."""
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     d, e, p = b - a, c - a, at - a
