@@ -145,7 +145,10 @@ def make_job(
         raise UsageError("--masks and prompts exclude each other: masks that are given are taken as they are")
     check_prompts(parse_prompts(prompts), reader.width, reader.height, reader.frame_count)
     if masks is not None:
-        MaskFolder(masks).check(reader.width, reader.height, reader.frame_count)
+        folder = MaskFolder(masks, link_names(robot))
+        folder.check(reader.width, reader.height, reader.frame_count)
+        if robot is not None and set(folder.parts) & set(link_names(robot)) and "robot" not in folder.parts:
+            _check_whole(masks, folder.parts, robot_of(robot_spec(robot)))
     job = Job(
         video=os.path.abspath(video) if source is None else str(video),
         robot=None if robot is None else robot_spec(robot),
@@ -175,6 +178,16 @@ def make_job(
         elif "time" in (job.solve or ()):
             raise UsageError("--solve time needs --joints: it is their clock that is looked for")
     return job
+
+
+def _check_whole(masks: str | Path, parts: tuple[str, ...], robot: Robot) -> None:
+    """Raises UsageError where masks of links leave out a part of the robot."""
+    drawn = {int(k) for k in robot.mesh.face_link}
+    missing = [n for k, n in enumerate(robot.link_names) if k in drawn and not {n, robot.link_parts[k]} & set(parts)]
+    if missing:
+        raise UsageError(
+            f"--masks {masks}: masks of links without one of {missing[0]}; give it, or masks of the whole in robot/"
+        )
 
 
 def _check_depth(job: Job, reader: VideoReader) -> None:
@@ -214,6 +227,11 @@ def weights_spec(weights: str | Path) -> str:
     names = {"default", *weights_store.ALIASES, *(entry.name for entry in weights_store.entries())}
     file = weights_store.find(weights)
     return str(weights) if str(weights) in names else os.path.abspath(file)
+
+
+def link_names(robot: str | Path | None) -> tuple[str, ...]:
+    """The links that masks may be given of; none of a robot that is not known yet."""
+    return () if robot is None or str(robot) == "auto" else tuple(robot_of(robot_spec(robot)).link_names)
 
 
 @lru_cache(maxsize=4)

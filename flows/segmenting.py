@@ -16,7 +16,7 @@ import numpy as np
 
 from flows.errors import FlowError
 from flows.files import sha256_json, sha256_path, write_json
-from flows.job import Job
+from flows.job import Job, link_names
 from flows.progress import report
 from flows.store import code_version
 
@@ -35,6 +35,7 @@ def segment_key(job: Job) -> str:
             "video": job.video_hash(),
             "fps": job.fps,
             "masks": None if job.masks is None else sha256_path(job.masks),
+            "links": link_names(job.robot) if job.masks is not None else (),
             "weights": _weights_id(job) if job.masks is None else None,
             "prompts": [_prompt_id(kind, text) for kind, text in job.prompts],
         }
@@ -76,6 +77,7 @@ def segment_stage(job: Job, out: Path) -> None:
     """
     from segmentation import write_mask
 
+    links = link_names(job.robot) if job.masks is not None else ()
     shares: dict[int, float] = {}
     reader = job.open()
     source = _given_masks(job) if job.masks is not None else _found_masks(job)
@@ -83,7 +85,9 @@ def segment_stage(job: Job, out: Path) -> None:
     times: list[float] = []
     for times, index, masks in source:  # noqa: B007  (whole after the last frame)
         for part, mask in masks.items():
-            write_mask(out / "masks", part, index, mask)
+            write_mask(out / "masks", part, index, mask, links)
+        if links and "robot" not in masks and set(masks) & set(links):  # all that comes later looks at the robot
+            write_mask(out / "masks", "robot", index, np.maximum.reduce(list(masks.values())))
         shares[index] = float(np.maximum.reduce([m > 0 for m in masks.values()]).mean())
         report("segment", len(shares), max(reader.frame_count or 0, len(shares)))
     areas = [shares[index] for index in sorted(shares)]
@@ -133,7 +137,7 @@ def _given_masks(job: Job) -> Found:
     from segmentation import MaskFolder
 
     assert job.masks is not None
-    masks, reader = MaskFolder(job.masks), job.open()
+    masks, reader = MaskFolder(job.masks, link_names(job.robot)), job.open()
     masks.check(reader.width, reader.height, reader.frame_count)
     times: list[float] = []
     for t, frame in enumerate(reader):

@@ -90,7 +90,7 @@ def fit_stage(job: Job, masks: Path, out: Path) -> None:
     frames = read_json(masks / "frames.json")
     count = len(frames["time_s"])
     options: dict[str, Any] = {}
-    shapes: Any = MaskFolder(masks / "masks")  # read one at a time
+    shapes: Any = MaskFolder(masks / "masks", robot.link_names)  # read one at a time
     if job.joints is not None:
         given = load_joints(job.joints, robot, count)
         if given.times is not None or len(given.q) == count:

@@ -4,7 +4,7 @@ robot)."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import cv2
@@ -16,16 +16,17 @@ from segmentation.video import natural_key
 PARTS = ("robot", "arm", "gripper")
 
 
-def write_mask(folder: str | Path, part: str, index: int, mask: np.ndarray) -> Path:
+def write_mask(folder: str | Path, part: str, index: int, mask: np.ndarray, links: Collection[str] = ()) -> Path:
     """Write one mask as folder/part/00000.png with values 0 and 255; the file appears whole or not at all.
 
     Args:
+        links: names that are parts, too.
         mask: (H,W) bool, integers (non-zero is inside) or floats in 0..1 (from 0.5 on is inside).
 
     Raises:
         MaskError: an unknown part, a negative index, or an array that is no mask.
     """
-    if part not in PARTS:
+    if part not in PARTS and part not in links:
         raise MaskError(f"part {part!r}: expected one of {', '.join(PARTS)}")
     if index < 0:
         raise MaskError(f"frame {index}: expected 0 or more")
@@ -61,16 +62,25 @@ class MaskFolder:
         parts: those present. size: (width, height) of the first mask.
     """
 
-    def __init__(self, path: str | Path):
-        """Look through the folder.
+    def __init__(self, path: str | Path, links: Collection[str] = ()):
+        """Look through the folder; `links`: names of links whose folders count, too.
 
         Raises:
-            MaskError: no such folder, no masks in it, or parts with different numbers of masks.
+            MaskError: no such folder, no masks in it, parts with different numbers of masks, or beside masks of links a
+                folder that is neither a part nor a link.
         """
         self.path = Path(path)
         if not self.path.is_dir():
             raise MaskError(f"{self.path}: no such folder of masks")
-        self.files = {part: _pngs(self.path / part) for part in PARTS if (self.path / part).is_dir()}
+        folders = [f.name for f in sorted(self.path.iterdir(), key=natural_key) if f.is_dir()]
+        named = [*(part for part in PARTS if part in folders), *(f for f in folders if f in links and f not in PARTS)]
+        self.files = {part: _pngs(self.path / part) for part in named}
+        strange = [f for f in folders if f not in named and _pngs(self.path / f)]
+        if strange and links and (not self.files or set(named) - set(PARTS)) and not _pngs(self.path):
+            raise MaskError(
+                f"{self.path / strange[0]}: neither a part (robot, arm, gripper) nor a link of the robot"
+                f" ({', '.join(links)})"
+            )
         if not self.files:
             self.files = {"robot": _pngs(self.path)}
         empty = [part for part, files in self.files.items() if not files]
