@@ -45,12 +45,20 @@ def render_twin_report(
         overviews=[Markup(jpeg(_overview(scene, robot, q, eye))) for eye in OVERVIEWS],
         cameras=[_pictures(one) for one in compared],
         statements=scene.metrics.get("cameras", []),
+        posed=_posed(scene),
         bodies=[_body_row(body) for body in scene.bodies],
         joints=[] if robot is None or q is None else _joint_rows(scene, robot, q),
         objects=sum(not body.static for body in scene.bodies),
         seconds=dict(seconds),
         settings={k: v for k, v in scene.metrics.get("settings", {}).items() if v is not None},
     )
+
+
+def _posed(scene: Scene) -> tuple[int, str]:
+    """How many cameras have a pose, and where it is from; those that move have many, and none in scene.json."""
+    given = sum(one.get("state") == "given" for one in scene.metrics.get("cameras", []))
+    count = given or len(scene.cameras)
+    return count, f"camera{'' if count == 1 else 's'}" + (", poses as given" if given else " placed")
 
 
 def _overview(scene: Scene, robot: Robot | None, q: np.ndarray | None, eye: Sequence[float]) -> np.ndarray:

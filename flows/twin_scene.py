@@ -69,7 +69,10 @@ def scene_stage(job: TwinJob, place: Path | None, fused: Path, objects: Path, ou
 def _statements(job: TwinJob, scene: Scene, compared: Sequence[Compared]) -> list[dict[str, Any]]:
     """What is to be said of every camera: of its pose, and how much the twin looks like its picture."""
     seen = {c.name: {"difference": c.difference, "covered": c.covered} for c in compared}
-    placed = scene.metrics.get("cameras") or [{"name": n, "state": "given", "text": "pose as given"} for n in seen]
+    placed = scene.metrics.get("cameras") or [
+        {"name": n, "state": "given", "text": "pose as given" if n in scene.cameras else "moves; poses as given"}
+        for n in seen
+    ]
     out = [{"name": name, "state": "left out", "text": f"left out: {why}"} for name, why in job.lost]
     return [{**entry, **seen.get(entry["name"], {})} for entry in placed] + out
 

@@ -16,6 +16,7 @@ from twin.errors import TwinError
 from twin.rig import Rig, RigCamera
 
 MOST_CAMERAS = 64
+MOST_FOLDERS = 1000  # that are looked into for a rig
 LARGEST_JSON = 200_000_000  # bytes
 KEYS = {"name", "video", "depth", "depth_scale", "timestamps", "camera", "offset_s", "rotation", "fps"}
 
@@ -37,6 +38,7 @@ def load_rig(path: str | Path) -> Rig:
     Known are: `rig.json`; nerfstudio's `transforms.json`; a folder a camera with pictures, depth and intrinsics as
     RealSense and ZED tools save them; recordings with `cameras.json` (embodied gaussians); poses with tags
     (`calib_and_poses.json`); RGB-D scans with `cam.info.txt`; ROS stereo pairs with `left_camera_info.yaml`.
+    A folder that holds none of these but one folder further down which does is taken for that one.
     No picture is read before it is asked for.
 
     Raises:
@@ -51,6 +53,12 @@ def load_rig(path: str | Path) -> Rig:
         for holds, read in LAYOUTS:
             if holds(path):
                 return _checked(read(path), path)
+        below = _below(path)
+        if len(below) == 1:
+            return load_rig(below[0])
+        if below:
+            named = ", ".join(str(folder.relative_to(path)) for folder in below[:5])
+            raise TwinError(f"{path}: holds {len(below)} rigs; give one of {named}")
         raise TwinError(
             f"{path}: holds no rig.json and is laid out in none of the known ways (see `urdfit twin --help`); write a "
             'rig.json: {"cameras": [{"name", "video", "depth"?, "camera"?}, ...]}'
@@ -59,6 +67,23 @@ def load_rig(path: str | Path) -> Rig:
         path = path.parent
         return _checked(next(read for holds, read in LAYOUTS if holds(path))(path), path)
     return _checked(_read(path / "rig.json" if path.is_dir() else path), path)
+
+
+def _below(path: Path, deep: int = 3) -> list[Path]:
+    """Folders below one, at most `deep` of them down, that hold a rig and say so by a file of their own."""
+    from twin.rig_layouts import LAYOUTS
+
+    named = LAYOUTS[:-1]  # the last, a folder a camera, is told by names that other folders have, too
+    found: list[Path] = []
+    level = [path]
+    for _ in range(deep):
+        level = [d for up in level for d in sorted(up.iterdir()) if d.is_dir() and not d.name.startswith(".")][
+            :MOST_FOLDERS
+        ]
+        held = [d for d in level if (d / "rig.json").is_file() or any(holds(d) for holds, _ in named)]
+        found += held
+        level = [d for d in level if d not in held]
+    return found
 
 
 def read_object(file: Path) -> dict[str, Any]:
