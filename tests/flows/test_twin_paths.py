@@ -1,8 +1,9 @@
-"""Ways through `urdfit twin` that a rig with known poses does not take: other clocks, few masks, a camera that moves."""
+"""Ways through `urdfit twin` that known poses and masks do not take: other clocks, few masks, cameras that move."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -52,8 +53,6 @@ def test_stamps_that_are_late_are_put_right_before_frames_are_chosen(clip: Path,
     clocks_stage(job, tmp_path)
     found = read_json(tmp_path / "clocks.json")
     assert found["near"] == 0 and found["far"] == pytest.approx(LATE, abs=0.03)
-
-    from dataclasses import replace
 
     told = replace(job, clocks=tuple(found.items()))
     near, far = told.chosen()
