@@ -80,7 +80,8 @@ def _decomposed(mesh: Mesh, s: CollisionSettings, seconds: float) -> tuple[tuple
     with tempfile.TemporaryDirectory(prefix="urdfit-convex-") as folder:
         given, file = Path(folder) / "mesh.npz", Path(folder) / "pieces.npz"
         np.savez(given, vertices=small.vertices, faces=small.faces, threshold=s.threshold, most=s.most)
-        command = [sys.executable, "-m", "twin.collision_child", str(given), str(file)]
+        # as a file: as a module of this package it would load torch and all else first, which takes most of the time
+        command = [sys.executable, "-P", str(Path(__file__).with_name("collision_child.py")), str(given), str(file)]
         for mode in ("off", "on"):  # on makes any mesh a closed one first, which is coarse
             try:
                 left = max(end - time.monotonic(), 0.01)
