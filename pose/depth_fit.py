@@ -27,7 +27,7 @@ from pose.settle import news
 from pose.solver import parallel
 from pose.targets import Targets
 from pose.trajectory import Trajectory, hidden_joints
-from pose.uncertainty import observable
+from pose.uncertainty import joint_scale, observable
 from urdf import Robot
 
 SAMPLE = 20  # frames that settle the camera
@@ -36,6 +36,7 @@ BATCH = 8  # frames that are read before they are aligned
 NEAR = (0.025, 0.015, 0.015, 0.015)  # once the camera is settled
 LOST = 0.05  # of the masks' overlap that may be lost
 FRESH = 0.5  # share of a frame's information that is news after the frame before it, at most
+GUESS = 0.3  # rad: a joint that masks tell no better is a guess
 
 Progress = Callable[[str, int, int], None]
 
@@ -107,6 +108,8 @@ def align_depth(
     covariance = clip.shared_covariance(blocks[settled[used[settled]]] + belief(len(settled), q.shape[1]), clip_free)
     covariance = covariance / news(lasting)
     q, sigma = over_time(robot, q, blocks, used, covariance, fresh, clip.free, np.zeros(len(q), bool), times)
+    # around a guess the cost has many valleys, and how steep one is tells nothing of the truth
+    sigma = np.where(fit.sigma > GUESS * joint_scale((robot.lower, robot.upper)), np.fmax(sigma, fit.sigma), sigma)
     q[~used], sigma[~used], iou[~used] = fit.q[~used], fit.sigma[~used], fit.iou[~used]
     deviations = np.sqrt(np.diag(covariance).clip(0))
     seen = observable(sigma, (robot.lower, robot.upper)) & fit.valid[:, None]
