@@ -36,6 +36,7 @@ Progress = Callable[[str, int, int], None]
 KEY_INSTANTS = 8
 POOR = 0.75  # of the usual IoU: an instant is not explained
 DEAR = 1.6  # times the usual cost: an instant is searched again
+FOLLOWED = 0.5  # seconds over which a motion is followed; an instant further from the solved ones is searched
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,11 @@ def fit_views(
         joints = q.copy()
     elif q is not None:
         found = known_joints(rig, given, keys, q[keys], turns, rng, lambda done, total: say("cameras", done, total))
-        joints = _track(rig, found, {t: q[t] for t in range(count)}, rng, say)
+        joints = _track(rig, found, {t: q[t] for t in range(count)}, times, rng, say)
     else:
         start = from_nothing(rig, given, keys, turns, rng, lambda done, total: say("cameras", done, total))
         found, twins = start.cameras, start.twins
-        joints = _track(rig, found, {t: start.q[i] for i, t in enumerate(keys)}, rng, say)
+        joints = _track(rig, found, {t: start.q[i] for i, t in enumerate(keys)}, times, rng, say)
     seconds["start"], clock = time.perf_counter() - clock, time.perf_counter()
     any_view = np.flatnonzero(rig.seen.any(0))
     used = [int(any_view[i]) for i in np.unique(np.linspace(0, len(any_view) - 1, SAMPLE).round().astype(int))]
@@ -211,21 +212,23 @@ def _keys(rig: Rig) -> list[int]:
     return choose(side, KEY_INSTANTS)
 
 
-def _track(rig: Rig, cameras, anchors: dict[int, np.ndarray], rng, say) -> np.ndarray:
+def _track(rig: Rig, cameras, anchors: dict[int, np.ndarray], times: np.ndarray | None, rng, say) -> np.ndarray:
     """Joints (T,n) of all instants with the cameras held, on the middle level; anchors are starts."""
     count = rig.seen.shape[1]
+    clock = np.arange(count) * 2 * FOLLOWED if times is None else np.asarray(times, float)
     q = np.full((count, len(rig.rest)), np.nan)
     costs: list[float] = []
     order = sorted(np.flatnonzero(rig.seen.any(0)), key=lambda t: (t not in anchors, min(abs(t - a) for a in anchors)))
     for done, t in enumerate(int(t) for t in order):
         say("track", done + 1, len(order))
         solved = [s for s in np.flatnonzero(np.isfinite(q).all(1))]
-        near = [q[s] for s in sorted(solved, key=lambda s: abs(s - t))[:2]]
-        starts = [anchors[t]] if t in anchors else near
+        near = sorted(solved, key=lambda s: abs(clock[s] - clock[t]))[:2]
+        starts = [anchors[t]] if t in anchors else [q[s] for s in near]
+        alone = t not in anchors and abs(clock[near[0]] - clock[t]) > FOLLOWED
         looks = [rig.looks(level, [t], range(len(rig.targets))) for level in (0, 1)]
         tried = [_settled(rig, cameras, t, looks, start) for start in starts]
         best = min(tried, key=lambda one: one[0])
-        if t not in anchors or (costs and best[0] > DEAR * np.median(costs)):
+        if alone or (costs and best[0] > DEAR * np.median(costs)):
             for v in np.flatnonzero(rig.seen[:, t]):
                 found = rig.tracker(int(v), cameras).search(best[1], rig.targets[v].read(t, 400), rng, 0.8)
                 tried += [_settled(rig, cameras, t, looks, start) for start in found[:4]]
