@@ -41,7 +41,10 @@ def close_solid(mesh: Mesh, plane: Plane | None, voxel: float = 0.003, seed: int
         height = plane.height(points)
         # depth cameras round the corner between thing and table: low surface that looks up is the table's
         skirt = (height < min(SKIRT, 0.6 * float(np.percentile(height, 75)))) & (normals @ plane.normal > 0.4)
-        points, normals = points[~skirt], normals[~skirt]
+        # nor is a thing's underside where a hull of outlines ends above the plane: things stand, they do not float
+        low = max(SKIRT, float(height.min()) + 0.01, 0.3 * float(np.percentile(height, 95)))
+        sole = (height < low) & (normals @ plane.normal < -0.15)
+        points, normals = points[~skirt & ~sole], normals[~skirt & ~sole]
         if len(points) < 4 * NEIGHBOURS:
             raise TwinError("too little surface above the plane for a body")
         foot = points - plane.height(points)[:, None] * plane.normal

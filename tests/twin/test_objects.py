@@ -16,9 +16,10 @@ from twin.object_edits import apply_edits, read_edits, write_edits
 from twin.object_masks import masked_triangles, track_instances
 from twin.objects import ObjectSettings, make_body, split_scene
 from twin.observation import Observation
-from twin.planes import find_planes
+from twin.planes import Plane, find_planes
 from twin.sample import sample_cameras, sample_scene
 from twin.scene import Scene
+from twin.solid import close_solid
 from twin.tsdf import TsdfSettings, fuse_depth
 from twin.visible import depth_picture, join
 
@@ -252,6 +253,16 @@ def test_two_bodies_of_one_name(split, tmp_path):
     path.write_text('{"object_0": {"name": "object_1"}}')
     with pytest.raises(TwinError, match="two bodies"):
         apply_edits(split.bodies, read_edits(path))
+
+
+def test_what_ends_above_the_plane_is_made_to_stand_on_it():
+    """Hulls of outlines begin a little above the plane, and may be eaten away below."""
+    box = trimesh.creation.box((0.1, 0.06, 0.08))
+    hull = Mesh(np.asarray(box.vertices) + np.array([0, 0, 0.052]), np.asarray(box.faces, np.int32))
+    outline = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1.0]])
+    solid = close_solid(hull, Plane(np.array([0, 0, 1.0]), 0.0, outline, 4.0)).to_trimesh()
+    assert solid.is_watertight and solid.bounds[0, 2] == pytest.approx(0, abs=0.002)
+    assert solid.volume == pytest.approx(0.1 * 0.06 * 0.092, rel=0.08)
 
 
 def test_flat_and_empty_things_are_no_bodies():
