@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -100,7 +101,7 @@ class Forgetful(NetworkSegmenter):
 
     def _look(self, frame, memory=None):  # type: ignore[no-untyped-def]
         if memory is not None:
-            memory = type(memory)(memory.area, memory.soft, -memory.thumb)  # like no scene
+            memory = replace(memory, thumb=-memory.thumb)  # like no scene
         return super()._look(frame, memory)
 
 

@@ -224,7 +224,7 @@ def weights_spec(weights: str | Path) -> str:
     """Names as they are, paths absolute; raises WeightsError where there is no such file."""
     from segmentation import weights_store
 
-    names = {"default", *weights_store.ALIASES, *(entry.name for entry in weights_store.entries())}
+    names = {*weights_store.BUILT_IN, *weights_store.ALIASES, *(entry.name for entry in weights_store.entries())}
     file = weights_store.find(weights)
     return str(weights) if str(weights) in names else os.path.abspath(file)
 

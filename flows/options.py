@@ -30,7 +30,8 @@ WeightsOpt = Annotated[
     typer.Option(
         "--weights",
         metavar="W",
-        help="Segmenter: default, robotseg, sam2, a name from `urdfit weights list`, or a weights file.",
+        help="Segmenter: default, several (default at several sizes), robotseg, sam2, a name from `urdfit weights list`"
+        ", or a weights file.",
     ),
 ]
 ClickOpt = Annotated[

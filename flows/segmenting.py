@@ -48,7 +48,8 @@ def _weights_id(job: Job) -> list[Any]:
     from segmentation.weights_store import DEFAULT_WEIGHTS, content_hash, find
 
     file = find(job.weights)
-    return [content_hash(file), _parts(job), "cpu" if file == DEFAULT_WEIGHTS else default_device()]
+    several = ["several"] if job.weights == "several" else []
+    return [content_hash(file), _parts(job), "cpu" if file == DEFAULT_WEIGHTS else default_device(), *several]
 
 
 def _parts(job: Job) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ class Turned(Frames):
 
 def camera_key(job: TwinJob, camera: RigCamera) -> str:
     """The camera's pictures and the segmenter."""
-    weights = content_hash(find(job.weights))
+    weights = content_hash(find(job.weights)) + (" several" if job.weights == "several" else "")
     how = {"turn": camera.rotation, "every": job.every, "frames": _frames_of(job, camera.name)}
     return sha256_json({"code": CODE, "weights": weights, "pictures": picture_hash(camera), **how})
 

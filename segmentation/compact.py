@@ -14,22 +14,21 @@ from torch.nn import functional as F
 from segmentation.errors import PromptError
 from segmentation.frames import Frames, open_frames
 from segmentation.guide import Guide
+from segmentation.looks import SINGLE, Look, Looks, blend
 from segmentation.network import STRIDE, RobotNet
 from segmentation.order import Masks, in_order
 from segmentation.prompts import Prompt, check_prompts, merge
 from segmentation.restrict import FLOOR, window
 
-NEAR_AREA, FAR_AREA = 320 * 416, 480 * 640  # pixels the network sees; pictures are shrunk or enlarged to them
-FAR_SHARE = 0.12  # of the picture is robot: below this it is far away
 THUMB = (32, 24)  # width, height of the small grey pictures that tell a cut
 SAME_SCENE = 0.7  # correlation of two of them
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What a frame leaves for the next: how large to look at it, the answer (3,h,w), and what it looked like."""
+    """What a frame leaves for the next: how to look at it, the answer (3,h,w), and what it looked like."""
 
-    area: int
+    looks: tuple[Look, ...]
     soft: torch.Tensor
     thumb: np.ndarray
 
@@ -39,12 +38,14 @@ class NetworkSegmenter:
 
     The network sees each frame together with its answer for the frame before, unless the scene has changed: a cut
     would leave it the memory of another place. It knows robots of a certain size: one that fills the picture is best
-    seen small, one far away large. So the size at which it looks follows the share that was robot in the frame before.
+    seen small, one far away large. So the size, or sizes (`segmentation.looks`), at which it looks follow the
+    share that was robot in the frame before.
     """
 
     parts: tuple[str, ...] = ("robot", "arm", "gripper")
 
-    def __init__(self, network: RobotNet, device: str = "cpu"):
+    def __init__(self, network: RobotNet, device: str = "cpu", looks: Looks = SINGLE):
+        self.looks = looks
         self.device = torch.device(device)
         self.dtype = torch.bfloat16 if _bfloat16_is_fast(self.device) else torch.float32
         network = network.eval().fuse().to(self.device, self.dtype)
@@ -94,26 +95,22 @@ class NetworkSegmenter:
         """Masks of a frame, and what it leaves for the next."""
         _check_frame(frame)
         thumb = _thumb(frame)
-        if memory is None or float((thumb * memory.thumb).mean()) < SAME_SCENE:
-            first = self._answer(frame, NEAR_AREA)
-            memory = Memory(_area(first), first, thumb)
-        soft = self._answer(frame, memory.area, memory.soft)
+        before, looks = None, self.looks.first
+        if memory is not None and float((thumb * memory.thumb).mean()) >= SAME_SCENE:
+            before, looks = memory.soft, memory.looks
+        answers = {look: self._answer(frame, look, before) for look in looks}
+        soft = blend([*answers.values()])
+        if before is None:
+            chosen = self.looks.of(soft)
+            soft = blend([answers[look] if look in answers else self._answer(frame, look) for look in chosen])
         arm, gripper = _enlarged(soft[1:], frame)
-        return {"robot": arm + gripper, "arm": arm, "gripper": gripper}, Memory(_area(soft), soft, thumb)
-
-    def probabilities(self, frame: np.ndarray, area: int = NEAR_AREA) -> np.ndarray:
-        """Softmax (3,H,W) float32 over background, arm, gripper of one (H,W,3) uint8 RGB frame, without a memory.
-
-        area: pixels the network sees.
-        """
-        _check_frame(frame)
-        return _enlarged(self._answer(frame, area), frame)
+        return {"robot": arm + gripper, "arm": arm, "gripper": gripper}, Memory(self.looks.of(soft), soft, thumb)
 
     @torch.inference_mode()
-    def _answer(self, frame: np.ndarray, area: int, before: torch.Tensor | None = None) -> torch.Tensor:
+    def _answer(self, frame: np.ndarray, look: Look, before: torch.Tensor | None = None) -> torch.Tensor:
         """Softmax (3,h,w) at the network's size. before: that of the frame before, of any size."""
         height, width = frame.shape[:2]
-        h, w = network_size(height, width, area)
+        h, w = network_size(height, width, look.area)
         method = cv2.INTER_AREA if h * w < height * width else cv2.INTER_LINEAR
         small = cv2.resize(frame, (w, h), interpolation=method)
         image = torch.from_numpy(np.ascontiguousarray(small))[None].to(self.device).permute(0, 3, 1, 2)
@@ -122,7 +119,10 @@ class NetworkSegmenter:
         if before is not None:
             prior = before[None] if before.shape[1:] == (h, w) else F.interpolate(before[None], (h, w), mode="bilinear")
             prior = torch.cat([prior[:, 1:], torch.ones_like(prior[:, :1])], 1).to(self.dtype)
-        return self.network(image, prior).float().softmax(1)[0]
+        if look.mirrored:
+            image, prior = image.flip(3), None if prior is None else prior.flip(3)
+        soft = self.network(image, prior).float().softmax(1)[0]
+        return soft.flip(2) if look.mirrored else soft
 
 
 def _check_frame(frame: np.ndarray) -> None:
@@ -162,12 +162,7 @@ def _check_seen(masks: Masks, prompt: Prompt) -> None:
         raise PromptError(f"{prompt.where}: the built-in network sees no {part} in the box; {advice}")
 
 
-def _area(probability: torch.Tensor) -> int:
-    """Pixels the network should see of a picture with these probabilities (3,h,w)."""
-    return FAR_AREA if float((probability[0] < 0.5).float().mean()) < FAR_SHARE else NEAR_AREA
-
-
-def network_size(height: int, width: int, area: int = NEAR_AREA) -> tuple[int, int]:
+def network_size(height: int, width: int, area: int) -> tuple[int, int]:
     """Input size nearest the picture's shape with about `area` pixels, multiples of 32 (height, width)."""
     scale = (area / (height * width)) ** 0.5
     return tuple(max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (height, width))  # type: ignore[return-value]

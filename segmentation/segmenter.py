@@ -43,7 +43,8 @@ class Segmenter(Protocol):
 
 
 def load_segmenter(name: str | Path = "default", device: str | None = None) -> Segmenter:
-    """The segmenter of that name or file: default (ships with the package), robotseg, sam2, a name given to
+    """The segmenter of that name or file: default (ships with the package), several (the same,
+    looking at several sizes instead of one: twice the time), robotseg, sam2, a name given to
     `urdfit weights add`, or the path of a weights file, whose kind is told by its keys.
 
     Args:
@@ -59,8 +60,10 @@ def load_segmenter(name: str | Path = "default", device: str | None = None) -> S
     model = "default" if path == DEFAULT_WEIGHTS else recognised(state, path)
     if model == "default":
         from segmentation.compact import NetworkSegmenter
+        from segmentation.looks import SEVERAL, SINGLE
 
-        return NetworkSegmenter(_network(state, path), device or "cpu")
+        looks = SEVERAL if str(name) == "several" else SINGLE
+        return NetworkSegmenter(_network(state, path), device or "cpu", looks)
     from segmentation.tracker import load_tracker
 
     return load_tracker(kind_of(model), state, device or default_device())

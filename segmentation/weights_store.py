@@ -33,6 +33,7 @@ FILE, CARD = "weights.pt", "weights.json"
 INSTALL = (
     'pip install "urdfit[robotseg]", then SAM2_BUILD_CUDA=0 pip install --no-deps --no-build-isolation sam2==1.1.0'
 )
+BUILT_IN = ("default", "several")  # the same file; several looks at each frame, see `segmentation.looks`
 ALIASES = ("robotseg", "sam2")  # stand for whatever was added of that kind
 WHERE = {
     "robotseg": "get robotseg.pt by the links in https://github.com/showlab/RobotSeg#72-download",
@@ -111,7 +112,7 @@ def add(path: str | Path, name: str | None = None) -> Entry:
         name = path.stem if model == "default" else model
     if not _NAME.fullmatch(name):
         raise WeightsError(f"--name {name}: expected a letter or digit, then up to 63 letters, digits and ._+-")
-    if name in {"default", "auto"} or (name in ALIASES and name != kind_of(model)):
+    if name in {*BUILT_IN, "auto"} or (name in ALIASES and name != kind_of(model)):
         raise WeightsError(
             f"--name {name}: means something else, and {path} holds weights of {model}; give another name"
         )
@@ -148,13 +149,13 @@ def add(path: str | Path, name: str | None = None) -> Entry:
 
 
 def find(weights: str | Path) -> Path:
-    """The file that a name or path stands for: default, a name of the store, robotseg, sam2, or a path.
+    """The file that a name or path stands for: default or several, a name of the store, robotseg, sam2, or a path.
 
     Raises:
         WeightsError: there is none, or several SAM 2 files were added and it is not said which.
     """
     text = str(weights)
-    if text == "default":
+    if text in BUILT_IN:
         return DEFAULT_WEIGHTS
     added = entries()
     named = next((entry for entry in added if entry.name == text), None)
@@ -173,7 +174,7 @@ def find(weights: str | Path) -> Path:
         return path
     known = _names(added)
     also = f", one that was added ({known})" if known else ""
-    raise WeightsError(f"weights {text!r}: expected default, robotseg, sam2{also}, or an existing file")
+    raise WeightsError(f"weights {text!r}: expected default, several, robotseg, sam2{also}, or an existing file")
 
 
 def _names(some: list[Entry]) -> str:

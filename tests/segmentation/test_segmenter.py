@@ -10,6 +10,7 @@ import torch
 from segmentation import WeightsError, load_segmenter
 from segmentation.compact import NetworkSegmenter, network_size
 from segmentation.errors import PromptError
+from segmentation.looks import SEVERAL, SINGLE, Look, blend
 from segmentation.network import RobotNet, save_weights
 from segmentation.prompts import Prompt, parse_prompts
 from segmentation.weights_store import DEFAULT_WEIGHTS
@@ -70,11 +71,11 @@ def test_frames_are_taken_one_at_a_time(segmenter):
 
 
 def test_network_size_keeps_the_shape_and_the_area():
-    assert network_size(480, 640) == (320, 416)
+    assert network_size(480, 640, 320 * 416) == (320, 416)
     assert network_size(480, 640, 384 * 512) == (384, 512)
-    assert network_size(1080, 1920) == (288, 480)
+    assert network_size(1080, 1920, 320 * 416) == (288, 480)
     for h, w in ((212, 319), (3000, 50), (10, 4000)):
-        a, b = network_size(h, w)
+        a, b = network_size(h, w, 320 * 416)
         assert a % 32 == b % 32 == 0 and min(a, b) >= 32
 
 
@@ -113,7 +114,7 @@ def test_hostile_and_broken_weights_are_refused(tmp_path, weights, capsys):
 
 
 def test_unknown_segmenters(cache):
-    with pytest.raises(WeightsError, match="expected default, robotseg, sam2, or an existing file"):
+    with pytest.raises(WeightsError, match="expected default, several, robotseg, sam2, or an existing file"):
         load_segmenter("nonsense")
     for name in ("robotseg", "sam2"):
         with pytest.raises(WeightsError, match=r"none were added; get .*https://github.com/.*urdfit weights add"):
@@ -128,21 +129,47 @@ def test_prompts_need_frames_that_can_be_looked_at_twice(segmenter):
         list(segmenter.segment([np.zeros((48, 64, 3), np.uint8)] * 2, parse_prompts([("click", "2:1,1,+")])))
 
 
-def test_the_frame_before_is_remembered_until_the_scene_changes(segmenter, monkeypatch):
+def test_the_frame_before_is_remembered_until_the_scene_changes(weights, monkeypatch):
     rng = np.random.default_rng(0)
     here, there = (cv2.resize(rng.integers(0, 255, (6, 8, 3)).astype(np.uint8), (128, 96)) for _ in range(2))
     asked = []
     answer = NetworkSegmenter._answer
 
-    def recorded(self, frame, area, before=None):
+    def recorded(self, frame, look, before=None):
         asked.append(before)
-        return answer(self, frame, area, before)
+        return answer(self, frame, look, before)
 
     monkeypatch.setattr(NetworkSegmenter, "_answer", recorded)
+    segmenter = load_segmenter(weights)
+    segmenter.looks = SEVERAL
     list(segmenter.segment([here, np.clip(here * 0.8, 0, 255).astype(np.uint8), there]))
-    # a new scene is looked at twice, first to see how large the robot is
-    assert [b is None for b in asked] == [True, False, False, True, False]
-    assert not torch.equal(asked[1], asked[4])
+    # a new scene is looked at in every size, to see how large the robot is; nothing is recalled there
+    remembered = [b is not None for b in asked]
+    assert remembered[:4] == [False] * 4 and remembered[-4:] == [False] * 4
+    assert remembered[4:-4] and all(remembered[4:-4]) and len(remembered) < 12
+
+
+def test_looks_are_averaged_in_the_pictures_own_direction(weights):
+    rng = np.random.default_rng(1)
+    frame = cv2.resize(rng.integers(0, 255, (6, 8, 3)).astype(np.uint8), (160, 128))
+    segmenter = load_segmenter(weights)
+    mirrored = segmenter._answer(np.ascontiguousarray(frame[:, ::-1]), Look(128 * 160, mirrored=True))
+    plain = segmenter._answer(frame, Look(128 * 160))
+    assert torch.allclose(mirrored.flip(2), plain, atol=0.02)  # the same picture reaches the network
+    small = torch.tensor([[[0.8, 0.8]], [[0.1, 0.1]], [[0.1, 0.1]]])
+    large = torch.tensor([[[0.0] * 4] * 2, [[1.0] * 4] * 2, [[0.0] * 4] * 2])
+    both = blend([small, large])
+    assert torch.allclose(both, torch.tensor([0.4, 0.55, 0.05])[:, None, None].expand(3, 2, 4))
+
+
+def test_how_it_looks_follows_how_much_is_robot():
+    share = torch.zeros(3, 10, 10)
+    share[0] = 1
+    assert SEVERAL.of(share) == SEVERAL.far and SINGLE.of(share) == SINGLE.far
+    share[0, :2], share[1, :2] = 0, 1
+    assert SEVERAL.of(share) == SEVERAL.near and SINGLE.of(share) == SINGLE.near
+    assert set(SEVERAL.near) | set(SEVERAL.far) == set(SEVERAL.first)
+    assert load_segmenter("several").looks == SEVERAL and load_segmenter().looks == SINGLE
 
 
 class Painted(NetworkSegmenter):
@@ -150,8 +177,9 @@ class Painted(NetworkSegmenter):
 
     def __init__(self):
         self.looked = []
+        self.looks = SEVERAL
 
-    def _answer(self, frame, area=0, before=None):
+    def _answer(self, frame, look, before=None):
         self.looked.append(frame.copy())
         robot = frame[..., 0].astype(np.float32) / 255
         gripper = frame[..., 2] > 0

@@ -67,7 +67,7 @@ def test_names_by_model_and_what_the_short_names_stand_for(pretend):
     weights_store.add(pretend("sam2_hiera_b+"))
     with pytest.raises(WeightsError, match=r"several were added; name one of sam2\.1_hiera_t, sam2_hiera_b\+"):
         weights_store.find("sam2")
-    with pytest.raises(WeightsError, match="expected default, robotseg, sam2, one that was added"):
+    with pytest.raises(WeightsError, match="expected default, several, robotseg, sam2, one that was added"):
         weights_store.find("sam3")
 
 
