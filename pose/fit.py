@@ -17,6 +17,7 @@ from pose.errors import FitError
 from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find, mistakable
 from pose.kernel import coverage, make_model, see
 from pose.keyframes import choose, pyramids, scan
+from pose.mending import mend
 from pose.over_time import liveliness, over_time
 from pose.priors import PosePrior
 from pose.problem import Problem, prepare
@@ -133,6 +134,7 @@ def fit_video(
         frames = other_branches(
             problem.targets, tracker, frames, robot.arm_joints, lambda q: Near(q, FOLLOW_SPREAD * unit), rng
         )  # fmt: skip
+        frames = mend(problem.targets, tracker, frames, rng)
     lap("track")
     free_camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
     polished, used = polish(problem.targets, tracker, frames, free_camera, problem.known, problem.near)
