@@ -60,6 +60,8 @@ class Fused:
 def fuse(views: Sequence[Observation], objects: Mapping[str, Sequence[Observation]], settings: BuildSettings) -> Fused:
     """Fuse still pictures: depth where there is any, else the visual hull of what stands out from the plane below.
 
+    Where too few cameras see a plane together, nothing is fused and a warning says so.
+
     Args:
         views: one a camera, see `still_pictures`. objects: the same with the masks of each object.
 
@@ -80,7 +82,10 @@ def fuse(views: Sequence[Observation], objects: Mapping[str, Sequence[Observatio
     hull = HullSettings(voxel=s.voxel, bounds=s.bounds)
     if objects:
         return Fused(None, {name: carve_hull(seen, hull) for name, seen in objects.items()}, "hull", ())
-    found = find_foreground(views, s.bounds)
+    try:
+        found = find_foreground(views, s.bounds)
+    except TwinError as error:  # cameras and robot are a scene, too
+        return Fused(None, {}, "hull", (f"no background and no objects: {error}",))
     carved, ghosts = without_ghosts(carve_hull(found.views, replace(hull, bounds=found.bounds)), found.views)
     said = [
         "no depth: objects are visual hulls of what differs from the plane below them, the background is that plane"
@@ -107,7 +112,7 @@ def assemble(
         bodies = [*(other for other in bodies if other.name != name), make_body(name, mesh, settings=how)]
     pieced, said = with_pieces(bodies, how.collision)
     warnings += said
-    if views:
+    if views and pieced:
         pieced = textured(pieced, background, views)
     cameras = {c.name: c.camera for c in rig.cameras if c.camera is not None and c.camera.T_cam_base is not None}
     return Scene(background, pieced, motion, cameras, metrics={"fused": fused.kind}, warnings=tuple(warnings))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pose.camera import Camera
 from segmentation.video import ImageFolder
 from twin import Mesh, Observation, Rig, RigCamera, RobotMotion, TwinError
-from twin.assemble import BuildSettings, fuse
+from twin.assemble import BuildSettings, assemble, fuse
 from twin.build import check_given
 from twin.coarsen import coarsen_far
 from twin.depth import DepthFolder
@@ -199,3 +199,12 @@ def test_too_few_views_without_depth_are_told():
     with pytest.raises(TwinError, match="no two cameras see the same part"):
         away = [replace(v, ignore=np.ones(v.image.shape[:2], bool)) for v in _views()]
         find_foreground(away)
+
+
+def test_cameras_and_robot_are_a_scene_where_nothing_can_be_fused():
+    fused = fuse(_views()[:2], {}, BuildSettings())
+    assert fused.surface is None and "2 views are too few" in fused.warnings[0]
+    motion = RobotMotion("arm", ("j",), np.zeros((1, 1)), np.zeros(1), 0)
+    scene = assemble(fused, Rig(()), None, motion, BuildSettings(), _views()[:2])
+    assert scene.background is None and scene.bodies == () and scene.robot is motion
+    assert scene.warnings == fused.warnings
