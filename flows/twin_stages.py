@@ -234,8 +234,8 @@ def objects_stage(job: TwinJob, place: Path | None, fused: Path, out: Path) -> N
         Fused(surface, objects, state["kind"], tuple(state["warnings"])), rig, robot, motion, build_settings(job),
         _views_again(rig, fused / "views"),
     )  # fmt: skip
-    if scene.background is None and not scene.bodies:
-        raise FlowError("nothing was built: no surface and no object")
+    if scene.background is None and not scene.bodies and motion is None:
+        raise FlowError("nothing was built: no surface, no object and no robot")
     report("objects", 1, 1)
     metrics = {**scene.metrics, "cameras": told["statements"]}
     write_scene(out, replace(scene, metrics=metrics, warnings=(*told["warnings"], *scene.warnings)))
