@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 TEXT_WIDTH = 100  # columns of running text
-PIPE_WIDTH = 120  # columns where the output goes into a file
 
 
 def table(*columns: str) -> Table:
@@ -23,14 +22,15 @@ def table(*columns: str) -> Table:
 
 
 def print_table(filled: Table) -> None:
-    """Print a table as wide as the terminal; a pipe has no width of its own and folds nothing below 120."""
-    import shutil
-
+    """Print a table as wide as the terminal; into a pipe or a file nothing is folded, so that it can be searched."""
     from rich.console import Console
+    from rich.measure import Measurement
 
     console = Console()
-    width = None if console.is_terminal else max(PIPE_WIDTH, shutil.get_terminal_size((PIPE_WIDTH, 40)).columns)
-    Console(width=width).print(filled)
+    if not console.is_terminal:
+        unbounded = Console(width=100_000)
+        console = Console(width=Measurement.get(unbounded, unbounded.options, filled).maximum)
+    console.print(filled)
 
 
 def wrapped(text: str, first: str = "", rest: str = "") -> str:

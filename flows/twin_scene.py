@@ -68,7 +68,7 @@ def scene_stage(job: TwinJob, place: Path | None, fused: Path, objects: Path, ou
 
 def _statements(job: TwinJob, scene: Scene, compared: Sequence[Compared]) -> list[dict[str, Any]]:
     """What is to be said of every camera: of its pose, and how much the twin looks like its picture."""
-    seen = {c.name: {"difference": c.difference, "covered": c.covered} for c in compared}
+    seen = {c.name: {"covered": c.covered, **({"difference": c.difference} if c.covered else {})} for c in compared}
     placed = scene.metrics.get("cameras") or [
         {"name": n, "state": "given", "text": "pose as given" if n in scene.cameras else "moves; poses as given"}
         for n in seen

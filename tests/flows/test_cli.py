@@ -224,7 +224,7 @@ def test_doctor_tells_what_is_missing(urdfit, fakes, monkeypatch):
     real = flows.doctor.version
     monkeypatch.setattr(flows.doctor, "version", lambda name: "not installed" if name == "av" else real(name))
     code, out, _ = urdfit("doctor")
-    assert code == 1 and "pip install av" in out
+    assert code == 1 and "reading and writing videos: pip install av" in out  # all on one line
 
 
 def test_doctor_names_extras_as_pip_does(urdfit, fakes, monkeypatch):

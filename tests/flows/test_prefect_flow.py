@@ -92,7 +92,7 @@ entry = next((Path("{cache}") / "stages").glob("fit-*"))
 pose.fit_video = lambda *arguments, **options: load_trajectory(entry)
 flows.run.report_stage = lambda *arguments: None
 if "{stage}" == "segment":
-    segmentation.write_mask = lambda out, part, t, mask: stop() if t == 3 else write_mask(out, part, t, mask)
+    segmentation.write_mask = lambda out, part, t, *a: stop() if t == 3 else write_mask(out, part, t, *a)
 elif "{stage}" == "fit":
     pose.fit_video = stop
 else:
