@@ -16,6 +16,7 @@ from twin.physics import mass_of
 from twin.planes import Plane, counter_clockwise, find_planes
 from twin.scene import Body
 from twin.solid import close_solid
+from twin.standing import with_sole
 from twin.surface import areas, without_specks
 
 DENSITY = 300.0  # kg/m3: household things are mostly hollow
@@ -130,7 +131,10 @@ def with_pieces(
     """Bodies that are not static with convex pieces, all within one time; and a line for each that stays one hull."""
     moving = [n for n, body in enumerate(bodies) if not body.static]
     found = dict(zip(moving, convex_pieces([bodies[n].visual for n in moving], settings), strict=True))
-    done = [replace(body, collision=found[n][0]) if n in found else body for n, body in enumerate(bodies)]
+    done = [
+        replace(body, collision=with_sole(found[n][0], body.visual, body.center)) if n in found else body
+        for n, body in enumerate(bodies)
+    ]
     return tuple(done), tuple(f"{bodies[n].name}: {said}" for n, (_, said) in found.items() if said)
 
 

@@ -8,6 +8,7 @@ from scipy.spatial import ConvexHull, QhullError, cKDTree
 from twin.errors import TwinError
 from twin.mesh import Mesh
 from twin.planes import Plane
+from twin.standing import stood
 from twin.surface import extract_surface
 from twin.tsdf_blocks import SIDE, Blocks
 from twin.visible import sample_faces
@@ -23,7 +24,7 @@ def close_solid(mesh: Mesh, plane: Plane | None, voxel: float = 0.003, seed: int
     It is what lies behind the seen surface (the implicit function of Kolluri, "Provably good moving least squares",
     2008: signed distances to oriented points, averaged with weights that fall with distance), above the plane, and
     inside the convex hull of the surface and its shadow on the plane. So hollows that were seen stay hollow, and what
-    nobody saw is closed straight.
+    nobody saw is closed straight; it stands on the plane (`twin.standing`).
 
     Args:
         mesh: open, normals outwards, base frame. plane: what it stands on; None: only the convex hull closes it.
@@ -69,6 +70,10 @@ def close_solid(mesh: Mesh, plane: Plane | None, voxel: float = 0.003, seed: int
         distance = np.maximum(distance, -plane.height(at))
     near = distance < 2 * voxel  # further out the hull alone decides
     distance[near] = np.maximum(distance[near], _behind(at[near], points, normals, voxel))
+    if plane is not None:
+        grid = distance.reshape(*count, SIDE, SIDE, SIDE).transpose(0, 3, 1, 4, 2, 5)
+        standing = stood(grid.reshape(SIDE * count), origin, voxel, plane)
+        distance = standing.reshape(grid.shape).transpose(0, 2, 4, 1, 3, 5)
     blocks.distance[: blocks.count] = distance.reshape(blocks.count, -1)
     blocks.weight[: blocks.count] = 1
     solid = extract_surface(blocks, min_area=1e-4)
