@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from pose import suspicion
-from pose.branches import other_branches
 from pose.bundle import Solution
 from pose.camera import Camera
 from pose.errors import FitError
-from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find, mistakable
-from pose.kernel import coverage, make_model, see
+from pose.hidden import hidden_pixels, without, wrong_in_first
+from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find, mistakable, settled
+from pose.kernel import make_model
 from pose.keyframes import choose, pyramids, scan
-from pose.mending import mend
-from pose.over_time import liveliness, over_time
+from pose.over_time import over_time
 from pose.priors import PosePrior
 from pose.problem import Problem, prepare
 from pose.settle import Shared, follow, polish, share
 from pose.solver import SHARED
-from pose.targets import shrink
+from pose.sweep import Progress, sweep_clip
 from pose.timing import Timing, align
-from pose.tracking import FINE, MIDDLE, PYRAMID, Frame, Near, Tracker
+from pose.tracking import FINE, PYRAMID, Tracker
 from pose.trajectory import Trajectory, hidden_joints
 from pose.uncertainty import observable
 from urdf import Robot
 
-Progress = Callable[[str, int, int], None]
 KEY_FRAMES = 8
 SEARCH_FACES = 700
 FINE_FACES = 10_000
-LEAP = 0.04  # of IoU that a pose must gain for which the arm would have moved faster than it can
-USUAL_SPEED = 3.0  # rad/s, m/s; where the description states none
-DEAR = 1.6  # times the usual cost: a frame is searched again
-START_SPREAD = 0.5  # rad: how far a given start may be from the truth
-FOLLOW_SPREAD = 0.25  # rad: how far joints may move from one frame to the next
+REPEATS = 3  # of a fit in which hidden pixels are not believed, at most
+ALIKE = 0.9  # overlap of what was taken for hidden and what then is: enough
 
 
 def fit_video(
@@ -118,7 +112,8 @@ def fit_video(
         models, search_model, problem.targets.channels, views, PYRAMID, problem.free, limits, robot.rest
     )  # fmt: skip
     if q0 is not None and not problem.camera_free:
-        tracker = replace(tracker, trust=_trust(problem, tracker))
+        assert problem.q is not None
+        tracker = without(tracker, wrong_in_first(problem.q[0], problem.targets, tracker))
     timing: Timing | None = None
     if problem.log is not None:
         free_camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
@@ -128,13 +123,29 @@ def fit_video(
         tracker = replace(tracker, views=views)
         problem = problem.shifted(timing.offset)
     anchors = {} if solution is None else {keys[i]: solution.q[i] for i in range(len(keys))}
-    frames = _track(problem, tracker, anchors, seen, rng, say)
-    if problem.q is None:
-        unit = liveliness(robot)
-        frames = other_branches(
-            problem.targets, tracker, frames, robot.arm_joints, lambda q: Near(q, FOLLOW_SPREAD * unit), rng
-        )  # fmt: skip
-        frames = mend(problem.targets, tracker, frames, rng)
+    frames = sweep_clip(problem, tracker, anchors, seen, rng, say)
+    hides = False
+    if problem.free.any() or problem.camera_free:
+        believing = tracker
+        hidden = hidden_pixels(problem.targets, tracker, frames)
+        for _ in range(REPEATS):
+            if hidden is None:
+                break
+            tracker, known_hidden = without(believing, hidden), hidden
+            if solution is not None:
+                joints = np.stack([solution.q[i] if (f := frames[t]) is None else f.q for i, t in enumerate(keys)])
+                solution, others = settled(replace(key, trust=tracker.trust), solution, joints)
+                camera_found = problem.targets.camera(camera_found, solution.view)
+                alternatives = _describe(others, solution)
+                views = tuple(problem.targets.view(camera_found, level.width) for level in PYRAMID)
+                tracker, believing = replace(tracker, views=views), replace(believing, views=views)
+                anchors = {keys[i]: solution.q[i] for i in range(len(keys))}
+            frames = sweep_clip(problem, tracker, anchors, seen, rng, say)
+            hidden = hidden_pixels(problem.targets, tracker, frames)
+            if hidden is None or (hidden & known_hidden).sum() > ALIKE * (hidden | known_hidden).sum():
+                break
+        hides = hidden is not None
+        tracker = without(believing, hidden) if hidden is not None else believing
     lap("track")
     free_camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
     polished, used = polish(problem.targets, tracker, frames, free_camera, problem.known, problem.near)
@@ -152,6 +163,11 @@ def fit_video(
             )
     lap("smooth")
     warnings += _warnings(problem, trajectory)
+    if hides:
+        warnings.append(
+            "something that stands still before the robot hides a part of it: masks are not believed there, "
+            "and joints that only show there stay unsure"
+        )
     reached = float(np.median(trajectory.iou[seen]))
     all_known = not (problem.camera_free or problem.free.any())
     warnings += suspicion.explanation(reached, all_known)
@@ -180,106 +196,6 @@ def _keys(problem: Problem, keys: list[int], models, search_model, limits) -> Ke
         not problem.focal_free, problem.camera.T_cam_base, problem.camera_free, q, problem.free, limits,
         problem.robot.rest, mistakable(problem.robot), problem.near,
     )  # fmt: skip
-
-
-def _trust(problem: Problem, tracker: Tracker) -> tuple[np.ndarray, ...]:
-    """How far the masks can be believed, for each level: the joints of the first frame are known, the camera stands.
-
-    Where the first frame's mask is wrong, the masks of the other frames are likely wrong too: a chair that passes for a
-    link, a link that is covered. Such pixels count for little in every frame.
-    """
-    assert problem.q is not None
-    target = problem.targets.read(0, FINE.width)
-    view, model = tracker.views[-1], tracker.models[-1]
-    face_id, _, _ = see(model, problem.q[0], view.T_cam_base, view.K, view.height, view.width, 2)
-    wrong = np.abs(target - coverage(face_id, model.face_part, tracker.channels, 2))[0] / tracker.channels[0].max()
-    trust = 1 - cv2.GaussianBlur(wrong, (0, 0), FINE.blur)
-    return (*(shrink(trust[None], level)[0] for level in PYRAMID[:-1]), trust)
-
-
-def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], seen, rng, say: Progress):
-    """Fit every frame, outward in time from the frames whose joints are known."""
-    count = len(problem.targets)
-    frames: list[Frame | None] = [None] * count
-    targets, robot = problem.targets, problem.robot
-    unit = liveliness(robot)
-    done = 0
-    least, most = 1.0, 0.0  # IoU and cost at which searching again has brought nothing
-
-    def given(t: int) -> np.ndarray | None:
-        if problem.q is not None and np.isfinite(problem.q[t]).all():
-            return problem.q[t]
-        return None
-
-    speed = np.where(np.isfinite(robot.velocity), robot.velocity, USUAL_SPEED)[robot.arm_joints]
-    step = float(np.median(np.diff(problem.times))) if count > 1 else 1.0
-
-    def leaps(before: np.ndarray, after: np.ndarray) -> bool:
-        """Whether the arm would have to move faster than it can."""
-        return bool((np.abs(after - before)[robot.arm_joints] > 2 * speed * step + 0.1).any())
-
-    def visit(t: int, previous: list[np.ndarray]) -> np.ndarray | None:
-        nonlocal done, least, most
-        done += 1
-        say("track", done, count)
-        if not seen[t]:
-            return None
-        target = targets.read(t, FINE.width)
-        own, anchor = given(t), anchors.get(t)
-        previous = [problem.given(t, q) for q in previous]
-        starts = [q for q in (own, *previous, anchor) if q is not None]
-        if t in problem.known or not problem.free.any():
-            assert own is not None
-            frames[t] = _looked_at(tracker, own, target)
-            return own
-        if not starts:
-            starts = tracker.search(problem.given(t, tracker.rest), target, rng, 0.8)
-        # the pull settles what the masks leave open: a key frame that was solved alone may have its wrist turned round
-        near = Near(previous[0], FOLLOW_SPREAD * unit) if previous else None
-        if own is not None:
-            near = Near(own, START_SPREAD * unit)
-        usual, price = _usual(frames)
-        q, overlap = tracker.fit(starts, target, near, 0.97 * usual if usual and anchor is None else 1.0)
-        cost = tracker.cost(q, shrink(target, MIDDLE))
-        if not usual or overlap < min(0.95 * usual, least) or cost > max(DEAR * price, most):
-            again = tracker.search(q, target, rng, 0.3) + tracker.search(starts[0], target, rng, 0.4)
-            other, value = tracker.fit(again, target, near)
-            if value > overlap + (LEAP if previous and leaps(previous[0], other) else 0.0):
-                q = other
-            else:  # such masks are as well explained as they can be: do not search at each of their kind
-                least, most = min(least, overlap), max(most, cost)
-        frames[t] = _looked_at(tracker, q, target)
-        return q
-
-    def sweep(order: range, previous: list[np.ndarray]) -> None:
-        for t in order:
-            q = visit(t, previous)
-            if q is None:
-                continue
-            # the next frame starts where this one ended, or where its motion leads
-            ahead = [robot.clip(2 * q - previous[0])] if previous else []
-            previous = [q, *ahead]
-
-    begin = next((t for t in range(count) if seen[t] and given(t) is not None), None)
-    if begin is None:
-        begin = max(anchors, key=lambda t: tracker.overlap(anchors[t], targets.read(t, MIDDLE.width)), default=0)
-    sweep(range(begin, count), [])
-    first = frames[begin]
-    sweep(range(begin - 1, -1, -1), [] if first is None else [first.q])
-    return frames
-
-
-def _looked_at(tracker: Tracker, q: np.ndarray, target: np.ndarray) -> Frame:
-    small = shrink(target, MIDDLE)
-    return Frame(q, tracker.overlap(q, small), tracker.cost(q, small))
-
-
-def _usual(frames: list[Frame | None]) -> tuple[float, float]:
-    """Median IoU and cost of the frames so far; zeros when there are none."""
-    known = [f for f in frames if f is not None]
-    if not known:
-        return 0.0, 0.0
-    return float(np.median([f.iou for f in known])), float(np.median([f.cost for f in known]))
 
 
 def _finish(problem: Problem, frames, camera: Camera, shared: Shared, limits, offset: float) -> Trajectory:

@@ -40,6 +40,7 @@ class KeyFrames:
         q: (F,n) known joints or starts, or None; free: (n,) which of them are unknown.
         turns: joint and angle by which it may have been mistaken, see `mistakable`.
         near: where the camera is believed to be.
+        trust: for each level (h,w) how far a pixel's masks are to be believed, or None.
     """
 
     models: tuple[Model, ...]
@@ -57,6 +58,7 @@ class KeyFrames:
     rest: np.ndarray
     turns: tuple[tuple[int, float], ...] = ()
     near: PosePrior | None = None
+    trust: tuple[np.ndarray | None, ...] = (None, None, None)
 
     def view(self, level: int, K: np.ndarray, T: np.ndarray) -> View:
         """A working view with the pose T and the focal length that K has at the coarsest level."""
@@ -151,6 +153,7 @@ def _solve(
         key.models[level], h.q[index], key.view(level, h.K, h.T), [key.targets[level][f] for f in index], key.channels,
         key.levels[level], Unknowns(camera, key.free, offsets), key.limits, iterations=iterations,
         prior=(np.tile(key.rest, (len(index), 1)), _rest_information(key)), pose_prior=key.near,
+        trust=key.trust[level],
     )  # fmt: skip
 
 
@@ -168,6 +171,12 @@ def _taken(key: KeyFrames, h: Hypothesis, s: Solution, level: int, frames=None) 
     index = slice(None) if frames is None else list(frames)
     q[index], iou[index] = s.q, s.iou
     return Hypothesis(K, s.view.T_cam_base, q, iou)
+
+
+def settled(key: KeyFrames, s: Solution, q: np.ndarray) -> tuple[Solution, list[Hypothesis]]:
+    """A solution of the finest level settled once more from joints q (F,n), and what it beat (as for `find`)."""
+    h = Hypothesis(key.K[0], s.view.T_cam_base, q, s.iou)
+    return polish(key, [replace(_taken(key, h, s, len(key.levels) - 1), q=q)])
 
 
 def bundle(key: KeyFrames, h: Hypothesis, level: int, iterations: int = 20) -> Hypothesis:
@@ -289,8 +298,11 @@ def _promising(key: KeyFrames, h: Hypothesis, axis: BaseAxis) -> list[float]:
         at = replace(view, T_cam_base=T)
         model, targets, level = key.models[1], key.targets[1], key.levels[1]
         return sum(
-            parallel(lambda f: evaluate(model, q[f], at, targets[f], key.channels, level).cost, range(len(q)))
-        )  # fmt: skip
+            parallel(
+                lambda f: evaluate(model, q[f], at, targets[f], key.channels, level, None, key.trust[1]).cost,
+                range(len(q)),
+            )
+        )
 
     return minima(cost)[1:]
 

@@ -195,7 +195,8 @@ def _likeness(
     def wrong(t: int) -> np.ndarray:
         frame = frames[t]
         assert frame is not None
-        return residual(tracker.models[-1], frame.q, view, targets.read(t, FINE.width), tracker.channels, FINE)
+        return residual(tracker.models[-1], frame.q, view, targets.read(t, FINE.width), tracker.channels, FINE,
+                        tracker.trust[-1])  # fmt: skip
 
     images = dict(zip(order := sorted({t for pair in pairs for t in pair}), parallel(wrong, order)))
     both = sum(float((images[a] * images[b]).sum()) for a, b in pairs)

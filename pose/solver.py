@@ -104,7 +104,7 @@ def evaluate(
     `exact` spends more on H, which descent does not need but statements about errors do.
 
     target (C,H,W) is the frame's masks at the working size, channels (C,G) what each label of links counts in each;
-    trust (H,W) in 0..1 says how far a pixel's mask is to be believed.
+    trust (H,W) in 0..1 says how far a pixel's mask is to be believed, in the overlap too.
     """
     # far from robot and mask nothing differs: only a window of the picture is looked at
     K, scale, margin = view.K.copy(), level.samples, int(np.ceil(4 * level.blur)) + 1
@@ -115,7 +115,7 @@ def evaluate(
     trust = None if trust is None else trust[y0:y1, x0:x1]
     face_id, inv_depth, T_cam_joint = see(model, q, view.T_cam_base, K, y1 - y0, x1 - x0, scale)
     covered = coverage(face_id, model.face_part, channels, scale)
-    overlap = iou(covered, target)
+    overlap = iou(covered, target) if trust is None else iou(trust * covered, trust * target)
     difference = covered - target
     grown = outline(target) if pivot is not None or view.offset.any() else target
     if view.offset.any():
@@ -157,12 +157,15 @@ def evaluate(
 
 
 def residual(
-    model: Model, q: np.ndarray, view: View, target: np.ndarray, channels: np.ndarray, level: Level
-) -> np.ndarray:
+    model: Model, q: np.ndarray, view: View, target: np.ndarray, channels: np.ndarray, level: Level,
+    trust: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     """(H,W,C) robustly weighted, blurred difference of the model's and the masks' coverage, their offset taken out."""
     face_id, _, _ = see(model, q, view.T_cam_base, view.K, view.height, view.width, level.samples)
     offset = (view.unit * view.offset[: len(target)]).astype(np.float32)[:, None, None]
     difference = coverage(face_id, model.face_part, channels, level.samples) - target + offset * outline(target)
+    if trust is not None:
+        difference *= trust
     error = _blur(difference.transpose(1, 2, 0), level.blur)
     return error / (1 + error**2 / level.robust**2)
 

@@ -165,4 +165,6 @@ class Tracker:
         view = self.views[-1]
         at = self.models[-1], q, view, target, self.channels, self.levels[-1]
         equations = evaluate(*at, pivot, self.trust[-1], exact=True)
-        return Frame(q, equations.iou, equations.cost, equations)
+        # a quality is of the whole mask, also of what is not believed
+        overlap = equations.iou if self.trust[-1] is None else evaluate(*at).iou
+        return Frame(q, overlap, equations.cost, equations)
