@@ -25,7 +25,8 @@ from pose.sweep import Progress, sweep_clip
 from pose.timing import Timing, align
 from pose.tracking import FINE, PYRAMID, Tracker
 from pose.trajectory import Trajectory, hidden_joints
-from pose.uncertainty import observable
+from pose.twins import likely_turns, twin_deviations
+from pose.uncertainty import observable, prior_information
 from urdf import Robot
 
 KEY_FRAMES = 8
@@ -95,12 +96,13 @@ def fit_video(
     meshes = (robot, robot, robot.with_mesh_faces(FINE_FACES), robot.with_mesh_faces(SEARCH_FACES))
     *finer, search_model = (make_model(one, labels=problem.targets.labels) for one in meshes)
     models = tuple(finer)
+    levels = tuple(problem.targets.level(level) for level in PYRAMID)
     limits = robot.lower, robot.upper
     warnings: list[str] = []
     alternatives: list[dict] = []
     camera_found = problem.camera
     keys = choose(thumbnails, KEY_FRAMES)
-    key = _keys(problem, keys, models, search_model, limits)
+    key = _keys(problem, keys, models, search_model, levels, limits)
     solution: Solution | None = None
     if problem.camera_free or problem.focal_free or (problem.free.any() and problem.q is None):
         solution, others = find(key, rng, lambda done, total: say("camera", done, total))
@@ -109,7 +111,7 @@ def fit_video(
         lap("camera")
     views = tuple(problem.targets.view(camera_found, level.width) for level in PYRAMID)
     tracker = Tracker(
-        models, search_model, problem.targets.channels, views, PYRAMID, problem.free, limits, robot.rest
+        models, search_model, problem.targets.channels, views, levels, problem.free, limits, robot.rest
     )  # fmt: skip
     if q0 is not None and not problem.camera_free:
         assert problem.q is not None
@@ -153,8 +155,12 @@ def fit_video(
     frames = follow(problem.targets, tracker, frames, camera_found, polished, problem.known, say)
     shared = share(problem.targets, tracker, frames, used, polished, free_camera, problem.known, problem.near)
     lap("polish")
-    offset = float(polished.view.offset[0]) * max(problem.targets.width, problem.targets.height) / 640
-    trajectory = _finish(problem, frames, camera_found, shared, limits, offset)
+    offset = float(polished.view.offset[0]) * max(problem.targets.full) / 640
+    twin = np.zeros(len(robot.rest))
+    if problem.q is None or not np.isfinite(problem.q[:, problem.free]).any():
+        turns = likely_turns(problem.targets, tracker, frames, robot, mistakable(robot))
+        twin = twin_deviations(problem.targets, tracker, frames, used, polished.view, turns, shared)
+    trajectory = _finish(problem, frames, problem.targets.outer(camera_found), shared, twin, limits, offset)
     if timing is not None:
         trajectory = replace(trajectory, time_offset=timing.offset, time_sigma=timing.sigma)
         if not timing.observable:
@@ -172,7 +178,7 @@ def fit_video(
     all_known = not (problem.camera_free or problem.free.any())
     warnings += suspicion.explanation(reached, all_known)
     if problem.q is not None:
-        warnings += suspicion.joints(robot, problem.q, problem.free)
+        warnings += suspicion.joints(robot, problem.q, problem.free, problem.known)
         if not problem.free[robot.arm_joints].any():
             at = replace(tracker, views=tuple(problem.targets.view(camera_found, level.width) for level in PYRAMID))
             warnings += suspicion.order(robot, search_model, problem.targets, at, used, problem.q, reached)
@@ -184,7 +190,7 @@ def fit_video(
     return replace(trajectory, warnings=tuple(warnings), seconds=seconds, alternatives=tuple(alternatives))
 
 
-def _keys(problem: Problem, keys: list[int], models, search_model, limits) -> KeyFrames:
+def _keys(problem: Problem, keys: list[int], models, search_model, levels, limits) -> KeyFrames:
     pose = np.eye(4) if problem.camera.T_cam_base is None else problem.camera.T_cam_base
     camera = replace(problem.camera, T_cam_base=pose)
     K = tuple(problem.targets.view(camera, level.width).K for level in PYRAMID)
@@ -192,13 +198,15 @@ def _keys(problem: Problem, keys: list[int], models, search_model, limits) -> Ke
     if problem.q is not None:
         q = np.where(np.isfinite(problem.q[keys]), problem.q[keys], problem.robot.rest)
     return KeyFrames(
-        models, search_model, problem.targets.channels, PYRAMID, pyramids(problem.targets, keys), K,
+        models, search_model, problem.targets.channels, levels, pyramids(problem.targets, keys), K,
         not problem.focal_free, problem.camera.T_cam_base, problem.camera_free, q, problem.free, limits,
         problem.robot.rest, mistakable(problem.robot), problem.near,
     )  # fmt: skip
 
 
-def _finish(problem: Problem, frames, camera: Camera, shared: Shared, limits, offset: float) -> Trajectory:
+def _finish(
+    problem: Problem, frames, camera: Camera, shared: Shared, twin: np.ndarray, limits, offset: float
+) -> Trajectory:
     """Smooth the joints over time and state their errors."""
     robot, count, joints = problem.robot, len(frames), len(problem.robot.joint_names)
     q, iou = np.full((count, joints), np.nan), np.zeros(count)
@@ -213,6 +221,9 @@ def _finish(problem: Problem, frames, camera: Camera, shared: Shared, limits, of
     q, sigma = over_time(
         robot, q, blocks, explained, shared.covariance, shared.fresh, problem.free, known, problem.times
     )
+    valley = np.ones(joints) if shared.valley is None else shared.valley
+    widest = 1 / np.sqrt(prior_information(limits))
+    sigma = np.minimum(np.hypot(sigma / np.sqrt(valley), twin), widest)
     valid = np.isfinite(q).all(1) & explained
     deviations = np.sqrt(np.diag(shared.covariance).clip(0))
     return Trajectory(

@@ -58,7 +58,7 @@ def hidden_pixels(targets: Targets, tracker: Tracker, frames: Sequence[Frame | N
     known = put >= max(LEAST, OFTEN * len(some))
     behind = known & (absent > ABSENT * put) & (shown < NEVER * len(some))
     # a thing is wide; narrow strips are outlines of the robot that are a little off
-    unit = view.unit
+    unit = tracker.levels[-1].zoom * view.unit
     wide = cv2.morphologyEx(behind.astype(np.uint8), cv2.MORPH_OPEN, _disc(THIN * unit))
     if not SHARE * known.sum() < wide.sum() < MOST * known.sum():
         return None

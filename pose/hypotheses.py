@@ -188,7 +188,7 @@ def _search(key: KeyFrames, base: int) -> Search:
     return Search(
         key.search_model, np.stack(key.targets[0]), key.channels, key.limits, key.K[0], key.focal_known, key.rest,
         q=key.q if not key.free.any() else None, T=None if key.camera_free else key.T_cam_base, base=base,
-        free=None if key.free.all() else key.free, near=key.near,
+        free=None if key.free.all() else key.free, near=key.near, zoom=key.levels[0].zoom,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ class Problem:
 
     robot: Robot
     targets: Targets
-    camera: Camera
+    camera: Camera  # of the part of the pictures that the targets look at
     camera_free: bool
     focal_free: bool
     q: np.ndarray | None  # (T,n) known or start values, NaN where there is none
@@ -45,7 +45,7 @@ class Problem:
 
 
 def prepare(robot, masks, camera, q, q0, solve, times, fps, q_times, pose_prior) -> Problem:
-    targets = Targets(masks, camera, robot)
+    targets = Targets(masks, camera, robot, close=True)
     count, joints = len(targets), len(robot.joint_names)
     times = np.arange(count) / fps if times is None else np.asarray(times, float)
     if times.shape != (count,) or (np.diff(times) <= 0).any():
@@ -90,7 +90,8 @@ def prepare(robot, masks, camera, q, q0, solve, times, fps, q_times, pose_prior)
         elif np.isnan(q[:, ~free]).any():
             raise FitError("the given joints hold NaN in a joint that is not solved for")
     if camera is None:  # the focal length is only the centre of a search
-        camera = Camera.from_focal(targets.width, targets.height, 0.9 * max(targets.width, targets.height))
+        height, width = targets.full
+        camera = Camera.from_focal(width, height, 0.9 * max(width, height))
     if pose_prior is not None:
         camera = replace(camera, T_cam_base=np.asarray(pose_prior.T_cam_base, float))
     if log is not None and (solve is None or "time" not in solve):
@@ -108,6 +109,7 @@ def prepare(robot, masks, camera, q, q0, solve, times, fps, q_times, pose_prior)
     if q is not None and not np.isfinite(q).any():
         q = None
     known = () if q0 is None else (0,)
+    camera = targets.inner(camera)
     return Problem(robot, targets, camera, camera_free, focal_free, q, free, solved, times, known, pose_prior, log)
 
 

@@ -19,10 +19,11 @@ from pose.camera import Camera
 from pose.errors import FitError
 from pose.over_time import KNOWN
 from pose.priors import PosePrior
-from pose.solver import CHANNELS, OFFSET, SHARED, View, evaluate, parallel, residual
+from pose.solver import CHANNELS, OFFSET, SHARED, Level, View, evaluate, parallel, residual
 from pose.targets import Targets
 from pose.tracking import FINE, PYRAMID, Frame, Tracker
 from pose.uncertainty import marginal, misfit, prior_information
+from pose.valleys import borne_out
 
 SAMPLE = 16  # frames
 PROBE = 3.0  # standard deviations by which a joint is moved to see what its change costs
@@ -64,8 +65,9 @@ def polish(
     for i, t in enumerate(used):
         if t in known:
             mean[i], weight[i] = q[i], KNOWN * weight[i]
+    masks = [targets.read(t, FINE.width) for t in used]
     solution = solve(
-        tracker.models[-1], q, tracker.views[-1], [targets.read(t, FINE.width) for t in used], tracker.channels, FINE,
+        tracker.models[-1], q, tracker.views[-1], masks, tracker.channels, tracker.levels[-1],
         Unknowns(camera, tracker.free, offsets=True), tracker.limits, prior=(mean, weight), trust=tracker.trust[-1],
         iterations=12, tolerance=1e-3, pose_prior=near,
     )  # fmt: skip
@@ -104,16 +106,23 @@ class Shared:
         covariance: (SHARED, SHARED) of camera twist, log focal length and mask offsets; zeros where known.
         kept: (SHARED + n,) square root of the share of each parameter's stated information that is real.
         fresh: share of a frame's information that is news after the frame before it.
+        told: share of the information of the frames that this rests on that is news after the others.
+        level: the one that the frames' equations are of.
+        valley: (n,) share of each joint's information that is real when the other joints may make up for its change.
+            Smoothing does without it: a valley's lowest point is a better estimate than the neighbours'.
     """
 
     covariance: np.ndarray
     kept: np.ndarray
     fresh: float = 1.0
+    told: float = 1.0
+    level: Level = FINE
+    valley: np.ndarray | None = None
 
     def information(self, frame: Frame, target: np.ndarray) -> np.ndarray:
         """(SHARED + n, SHARED + n) information of a frame, for the noise that its misfit shows."""
         assert frame.equations is not None
-        H = frame.equations.H / misfit(frame.equations.cost, target, FINE)
+        H = frame.equations.H / misfit(frame.equations.cost, target, self.level)
         return H * np.outer(self.kept, self.kept)
 
 
@@ -133,11 +142,11 @@ def share(
 
     def cost(i: int, row: np.ndarray, T: np.ndarray) -> float:
         at = replace(view, T_cam_base=T)
-        e = evaluate(model, row, at, masks[i], tracker.channels, FINE, None, tracker.trust[-1])
-        return e.cost / misfit(chosen[i].equations.cost, masks[i], FINE)  # type: ignore[union-attr]
+        e = evaluate(model, row, at, masks[i], tracker.channels, tracker.levels[-1], None, tracker.trust[-1])
+        return e.cost / misfit(chosen[i].equations.cost, masks[i], tracker.levels[-1])  # type: ignore[union-attr]
 
     kept = np.ones(SHARED + q.shape[1])
-    unscaled = Shared(np.zeros((SHARED, SHARED)), kept)
+    unscaled = Shared(np.zeros((SHARED, SHARED)), kept, level=tracker.levels[-1])
     plain = [unscaled.information(frame, mask) for frame, mask in zip(chosen, masks)]
     stand = view.T_cam_base
     base = parallel(lambda i: cost(i, q[i], stand), range(len(q)))
@@ -145,11 +154,12 @@ def share(
         kept[SHARED + k] = np.sqrt(
             bears_out(int(k), q, plain, tracker.limits, lambda i, row: cost(i, row, stand), base)
         )
-    shared = Shared(np.zeros((SHARED, SHARED)), kept)
+    shared = replace(unscaled, kept=kept)
     H = _assemble([shared.information(frame, mask) for frame, mask in zip(chosen, masks)], tracker, used, known)
     if near is not None:
         H[range(6), range(6)] += near.information
     axis = base_axis(model, tracker.free) if camera[:6].all() and near is None else None
+    base_unsure = np.zeros((SHARED, SHARED))
     if axis is not None:
         u = np.zeros(len(H))
         u[:6] = axis.direction(view.T_cam_base, solution.pivot)
@@ -164,15 +174,17 @@ def share(
             return bool((row >= tracker.limits[0][axis.column]).all() and (row <= tracker.limits[1][axis.column]).all())
 
         stated, real = float(u @ H @ u), 1 / spread(turned, allowed) ** 2
-        if real < stated:
-            H = H - (1 - real / stated) / stated * np.outer(H @ u, H @ u)
+        if real < stated:  # added to the covariance: taken off H, next to nothing would be left, lost in rounding
+            base_unsure = (1 / real - 1 / stated) * np.outer(u[:SHARED], u[:SHARED])
     free = np.r_[camera, np.ones(CHANNELS), np.tile(tracker.free, len(q))].astype(bool)
-    known_before = _likeness(targets, tracker, view, frames, [(a, b) for a, b in pairwise(used)])
+    told = news(_likeness(targets, tracker, view, frames, [(a, b) for a, b in pairwise(used)]))
     neighbours = [(t, t + 1) for t in used if t + 1 < len(frames) and frames[t + 1] is not None]
     return replace(
         shared,
-        covariance=marginal(H, 0, SHARED, free) / news(known_before),
+        covariance=(marginal(H, 0, SHARED, free) + base_unsure) / told,
         fresh=news(_likeness(targets, tracker, view, frames, neighbours)),
+        told=told,
+        valley=borne_out(tracker, view, chosen, masks, plain),
     )
 
 
@@ -195,8 +207,8 @@ def _likeness(
     def wrong(t: int) -> np.ndarray:
         frame = frames[t]
         assert frame is not None
-        return residual(tracker.models[-1], frame.q, view, targets.read(t, FINE.width), tracker.channels, FINE,
-                        tracker.trust[-1])  # fmt: skip
+        target, level = targets.read(t, FINE.width), tracker.levels[-1]
+        return residual(tracker.models[-1], frame.q, view, target, tracker.channels, level, tracker.trust[-1])
 
     images = dict(zip(order := sorted({t for pair in pairs for t in pair}), parallel(wrong, order)))
     both = sum(float((images[a] * images[b]).sum()) for a, b in pairs)

@@ -36,12 +36,14 @@ class Level:
         blur: standard deviation of the blur in pixels of the working image.
         robust: residual at which a pixel has lost 3/4 of its weight (a residual lies in -1..1).
         samples: rendered samples along a pixel's side.
+        zoom: how many times larger the picture is of which the working image shows a part.
     """
 
     width: int
     blur: float
     robust: float = 1.0
     samples: int = 2
+    zoom: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def information(level: Level) -> float:
     A boundary displaced by e pixels along a length ds leaves e^2 / (2 blur sqrt(pi)) ds of squared residual; one
     independent measurement of standard deviation CONTOUR_NOISE comes every CORRELATION pixels.
     """
-    unit = level.width / 640
+    unit = level.zoom * level.width / 640
     return 2 * level.blur * np.sqrt(np.pi) / ((CONTOUR_NOISE * unit) ** 2 * CORRELATION * unit)
 
 
@@ -118,8 +120,9 @@ def evaluate(
     overlap = iou(covered, target) if trust is None else iou(trust * covered, trust * target)
     difference = covered - target
     grown = outline(target) if pivot is not None or view.offset.any() else target
+    unit = level.zoom * view.unit
     if view.offset.any():
-        difference += (view.unit * view.offset[: len(target)]).astype(np.float32)[:, None, None] * grown
+        difference += (unit * view.offset[: len(target)]).astype(np.float32)[:, None, None] * grown
     if trust is not None:
         difference *= trust
     error = _blur(difference.transpose(1, 2, 0), level.blur)
@@ -137,7 +140,7 @@ def evaluate(
     J = np.zeros((len(pixels), len(target), size))
     J[:, :, :CAMERA_PARAMETERS], J[:, :, SHARED:] = motion[..., :CAMERA_PARAMETERS], motion[..., CAMERA_PARAMETERS:]
     for c in range(len(target)):
-        J[:, c, CAMERA_PARAMETERS + c] = view.unit * amount[:, c]
+        J[:, c, CAMERA_PARAMETERS + c] = unit * amount[:, c]
     # The blur is its own adjoint: sum of w r blur(J) = sum of blur(w r) J, so J itself need not be blurred ...
     w = ratio**2
     pull = _blur(w * error, level.blur)
@@ -145,7 +148,7 @@ def evaluate(
         J *= trust[rows, columns, None, None]
         pull *= trust[..., None]
     g = weight * np.einsum("ncp,nc->p", J, pull[rows, columns])
-    g[CAMERA_PARAMETERS : CAMERA_PARAMETERS + len(target)] = weight * view.unit * np.einsum("chw,hwc->c", grown, pull)
+    g[CAMERA_PARAMETERS : CAMERA_PARAMETERS + len(target)] = weight * unit * np.einsum("chw,hwc->c", grown, pull)
     # ... and where a boundary is longer than the blur is wide, the product of two blurred boundaries is a constant.
     if exact:
         H = weight * _product(J, rows, columns, w, level.blur)
@@ -162,7 +165,7 @@ def residual(
 ) -> np.ndarray:  # fmt: skip
     """(H,W,C) robustly weighted, blurred difference of the model's and the masks' coverage, their offset taken out."""
     face_id, _, _ = see(model, q, view.T_cam_base, view.K, view.height, view.width, level.samples)
-    offset = (view.unit * view.offset[: len(target)]).astype(np.float32)[:, None, None]
+    offset = (level.zoom * view.unit * view.offset[: len(target)]).astype(np.float32)[:, None, None]
     difference = coverage(face_id, model.face_part, channels, level.samples) - target + offset * outline(target)
     if trust is not None:
         difference *= trust

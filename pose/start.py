@@ -159,6 +159,7 @@ class Search:
         rest: (n,) likely joints around which most guesses lie.
         free: (n,) joints that are unknown; the others are as `rest` has them. None: all.
         near: where the camera is believed to be, when T is unknown.
+        zoom: how many times larger the picture is of which the masks are a part.
     """
 
     model: Model
@@ -173,6 +174,7 @@ class Search:
     base: int = 0
     free: np.ndarray | None = None
     near: PosePrior | None = None
+    zoom: float = 1.0
 
     def score(self, guesses: Guesses) -> Guesses:
         """The guesses with their overlap, averaged over channels, and over frames when the joints are known."""
@@ -195,7 +197,8 @@ class Search:
         if not self.focal_known:
             h, w = self.targets.shape[-2:]
             focal = (
-                max(h, w)
+                self.zoom
+                * max(h, w)
                 / 2
                 / np.tan(np.exp(rng.uniform(np.log(FIELD_OF_VIEW[0]), np.log(FIELD_OF_VIEW[1]), count)) / 2)
             )

@@ -14,7 +14,7 @@ from pose.bundle import Solution, Unknowns, solve
 from pose.kernel import Model, overlaps
 from pose.solver import View
 from pose.targets import Targets
-from pose.tracking import FINE, MIDDLE, Tracker
+from pose.tracking import MIDDLE, Tracker
 from pose.uncertainty import misfit
 from urdf import Robot
 
@@ -29,12 +29,16 @@ FOCAL_FRAMES = 8
 HANGING = np.deg2rad(120)
 
 
-def joints(robot: Robot, q: np.ndarray, free: np.ndarray) -> list[str]:
-    """What is odd about given joints (T,n) by themselves: gaps, degrees, values beyond the limits."""
+def joints(robot: Robot, q: np.ndarray, free: np.ndarray, known: Sequence[int] = ()) -> list[str]:
+    """What is odd about given joints (T,n) by themselves: gaps, degrees, values beyond the limits.
+
+    Rows that are `known` may be given alone.
+    """
     out = []
-    gaps = [(k, int(np.isnan(q[:, k]).sum())) for k in range(q.shape[1])]
+    rows = np.delete(q, known, 0)
+    gaps = [(k, int(np.isnan(rows[:, k]).sum())) for k in range(q.shape[1])]
     for k, count in gaps:
-        if 0 < count < len(q) and free[k]:
+        if 0 < count < len(rows) and free[k]:
             out.append(
                 f"{robot.joint_names[k]} holds NaN in {count} of {len(q)} rows of the joints: it is solved for in all"
             )
@@ -108,10 +112,10 @@ def focal(targets: Targets, tracker: Tracker, frames: Sequence[int], solution: S
         frames: those that the solution (F,n) rests on, on the finest level.
         free: (n,) joints that are unknown.
     """
-    level, model = MIDDLE, tracker.models[1]
+    level, model = tracker.levels[1], tracker.models[1]
     few = np.unique(np.linspace(0, len(frames) - 1, FOCAL_FRAMES).round().astype(int))
     frames = [frames[i] for i in few]
-    factor = MIDDLE.width / FINE.width
+    factor = level.width / tracker.levels[-1].width
     masks = [targets.read(t, MIDDLE.width) for t in frames]
     view: View = tracker.views[1]
     start = View(view.width, view.height, view.K, solution.view.T_cam_base, solution.view.offset)
@@ -127,7 +131,7 @@ def focal(targets: Targets, tracker: Tracker, frames: Sequence[int], solution: S
     gain = float(ends[0].cost.sum() - ends[1].cost.sum()) / scale
     if abs(np.log(ratio)) < FOCAL_OFF or gain < FOCAL_TOLD**2:
         return []
-    given = view.K[0, 0] / factor * max(targets.width, targets.height) / FINE.width
+    given = view.K[0, 0] / factor * max(targets.width, targets.height) / tracker.levels[-1].width
     return [
         f"K does not fit the masks: its focal length is {given:.0f} pixels, the masks say about {given * ratio:.0f} "
         "(another resolution, or a cropped or zoomed video?)"

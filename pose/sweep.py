@@ -7,17 +7,20 @@ from collections.abc import Callable
 import numpy as np
 
 from pose.branches import other_branches
+from pose.hypotheses import mistakable
 from pose.mending import mend
 from pose.over_time import liveliness
 from pose.problem import Problem
 from pose.targets import shrink
 from pose.tracking import FINE, MIDDLE, Frame, Near, Tracker
+from pose.twins import likely_turns, turned_over
 
 Progress = Callable[[str, int, int], None]
 LEAP = 0.04  # of IoU that a pose must gain for which the arm would have moved faster than it can
 USUAL_SPEED = 3.0  # rad/s, m/s; where the description states none
 DEAR = 1.6  # times the usual cost: a frame is searched again
 START_SPREAD = 0.5  # rad: how far a given start may be from the truth
+SAME_BRANCH = 0.3  # rad: what a track that goes through known joints may miss them by
 FOLLOW_SPREAD = 0.25  # rad: how far joints may move from one frame to the next
 
 
@@ -29,15 +32,34 @@ def sweep_clip(
     rng: np.random.Generator,
     say: Progress,
 ) -> list[Frame | None]:
-    """Every frame fitted; where nothing is known of the joints, other ways to explain the clip are tried."""
+    """Every frame fitted; where at most the first frame's joints are given, other ways to explain the clip are tried.
+
+    Args:
+        anchors: joints (n,) of some frames, to begin from.
+        seen: (T,) frames that show a robot.
+        rng: of the searches.
+    """
     frames = _track(problem, tracker, anchors, seen, rng, say)
-    if problem.q is not None:
+    if problem.q is not None and np.isfinite(np.delete(problem.q, problem.known, 0)).any():
         return frames
     unit = liveliness(problem.robot)
-    frames = other_branches(
+    known = {t: frames[t] for t in problem.known}
+    branch = other_branches(
         problem.targets, tracker, frames, problem.robot.arm_joints, lambda q: Near(q, FOLLOW_SPREAD * unit), rng
     )  # fmt: skip
-    return mend(problem.targets, tracker, frames, rng)
+    if all(_together(frame, branch[t], unit) for t, frame in known.items()):
+        frames = branch
+    frames = mend(problem.targets, tracker, frames, rng)
+    if not known:
+        frames = turned_over(
+            problem.targets,
+            tracker,
+            frames,
+            likely_turns(problem.targets, tracker, frames, problem.robot, mistakable(problem.robot)),
+        )
+    for t, frame in known.items():
+        frames[t] = frame
+    return frames
 
 
 def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], seen, rng, say: Progress):
@@ -110,6 +132,13 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
     first = frames[begin]
     sweep(range(begin - 1, -1, -1), [] if first is None else [first.q])
     return frames
+
+
+def _together(frame: Frame | None, other: Frame | None, unit: np.ndarray) -> bool:
+    """Whether two frames are on the same branch."""
+    if frame is None or other is None:
+        return frame is other
+    return bool((np.abs(frame.q - other.q) < SAME_BRANCH * unit).all())
 
 
 def _looked_at(tracker: Tracker, q: np.ndarray, target: np.ndarray) -> Frame:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pose.solver import CORRELATION, Level
 
+UNTOLD = 1e-12  # of the best told direction's information: less is rounding
 OBSERVABLE = 0.1  # rad (6 degrees); slides: the same share of their range as this is of 1.4 rad
 
 
@@ -22,7 +23,7 @@ def contour_length(target: np.ndarray) -> float:
 
 def misfit(cost: float, target: np.ndarray, level: Level) -> float:
     """By what factor the variance of the contour exceeds the assumed one (at least 1)."""
-    independent = contour_length(target) / (CORRELATION * level.width / 640)
+    independent = contour_length(target) / (CORRELATION * level.zoom * level.width / 640)
     return max(1.0, cost / max(independent, 1.0))
 
 
@@ -42,9 +43,14 @@ def observable(sigma: np.ndarray, limits: tuple[np.ndarray, np.ndarray]) -> np.n
 
 
 def marginal(H: np.ndarray, first: int, count: int, free: np.ndarray) -> np.ndarray:
-    """Covariance of parameters first..first+count-1 of normal equations H over the free ones; zeros where fixed."""
+    """Covariance of parameters first..first+count-1 of normal equations H over the free ones; zeros where fixed.
+
+    What H does not tell at all has a large variance, not the zero that a pseudo-inverse would give it.
+    """
     index = np.flatnonzero(free)
-    inverse = np.linalg.pinv(H[np.ix_(index, index)], hermitian=True)
     out = np.zeros((len(free),) * 2)
-    out[np.ix_(index, index)] = inverse
+    if len(index):
+        values, vectors = np.linalg.eigh(H[np.ix_(index, index)])
+        values = np.maximum(values, UNTOLD * max(values[-1], 1e-12))
+        out[np.ix_(index, index)] = (vectors / values) @ vectors.T
     return out[first : first + count, first : first + count]

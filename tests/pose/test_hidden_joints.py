@@ -10,48 +10,7 @@ from pose import Camera, fit_video
 from pose.fit import _describe
 from pose.hypotheses import Hypothesis
 from pose.kernel import make_model, see
-from pose.start import look
-from urdf import Robot, load_robot
-
-WIDTH, HEIGHT, FRAMES = 320, 240, 4
-BOX = '<origin xyz="0.1 0 0.15"/><geometry><box size="0.25 0.08 0.3"/></geometry>'
-ROUND = '<geometry><cylinder radius="0.08" length="0.16"/></geometry>'
-BAR = '<geometry><box size="0.3 0.06 0.16"/></geometry>'
-
-
-def arm(folder: Path, flange: str) -> Robot:
-    """Two bent links on a foot with corners, and a flange that turns about its own axis."""
-    foot = '<origin xyz="0.1 0 0"/><geometry><box size="0.5 0.2 0.1"/></geometry>'
-    parts = [f'<robot name="arm"><link name="base"><visual>{foot}</visual></link>']
-    chain = (
-        ("upper", "base", "0 0 0.1", "0 0 1", BOX), ("fore", "upper", "0 0.05 0.35", "0 1 0", BOX),
-        ("flange", "fore", "0.1 0 0.38", "0 0 1", flange),
-    )  # fmt: skip
-    for i, (child, parent, place, axis, shape) in enumerate(chain):
-        parts.append(
-            f'<link name="{child}"><visual>{shape}</visual></link><joint name="j{i}" type="revolute">'
-            f'<parent link="{parent}"/><child link="{child}"/><origin xyz="{place}"/><axis xyz="{axis}"/>'
-            f'<limit lower="-3" upper="3" velocity="2" effort="1"/></joint>'
-        )
-    path = folder / "arm.urdf"
-    path.write_text("".join([*parts, "</robot>"]))
-    return load_robot(path)
-
-
-def clip(robot: Robot) -> tuple[np.ndarray, Camera, list[np.ndarray]]:
-    """Joints (T,3), camera, and silhouettes (H,W) bool."""
-    phase = np.linspace(0, 1, FRAMES)[:, None]
-    q = np.array([0.3, 0.5, 0.4]) + 0.3 * np.sin(2 * np.pi * (0.4 * phase + np.array([0, 0.3, 0.6])))
-    R = look(np.array([0.7]), np.array([0.45]), np.array([0.0]))[0]
-    T = np.eye(4)
-    T[:3, :3], T[:3, 3] = R, R @ -np.array([0.1, 0, 0.4]) + [0, 0, 1.7]
-    camera, model = Camera.from_focal(WIDTH, HEIGHT, 300.0, T), make_model(robot, robot.display_mesh)
-    K = np.asarray(camera.K)
-    return q, camera, [see(model, row, T, K, HEIGHT, WIDTH, 1)[0] >= 0 for row in q]
-
-
-def as_masks(silhouettes: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
-    return [{"robot": one.astype(np.uint8) * 255} for one in silhouettes]
+from tests.pose.tracked import BAR, HEIGHT, ROUND, WIDTH, arm, as_masks, clip
 
 
 @pytest.mark.parametrize("flange, told", [(ROUND, False), (BAR, True)])

@@ -6,13 +6,10 @@ import pytest
 
 from pose import Camera, fit_video
 from pose.hidden import hidden_pixels, without
-from pose.kernel import make_model, see
-from pose.start import look
-from pose.targets import Targets
-from pose.tracking import PYRAMID, Frame, Tracker
+from pose.tracking import PYRAMID, Frame
+from tests.pose.tracked import HEIGHT, WIDTH, as_masks, seen, tracked
 from urdf import load_robot
 
-WIDTH, HEIGHT = 320, 240
 FRAMES = 12
 PIVOT = np.zeros(3)
 
@@ -27,26 +24,8 @@ def clip(robot):
     """Joints (T,n), a camera to the side, and (T,H,W) silhouettes."""
     phase = np.linspace(0, 1, FRAMES)[:, None]
     q = robot.clip(robot.rest + 0.3 * np.sin(2 * np.pi * (phase + np.arange(len(robot.rest)) / 5)))
-    R = look(np.array([0.7]), np.array([0.35]), np.array([0.0]))[0]
-    T = np.eye(4)
-    T[:3, :3], T[:3, 3] = R, R @ -np.array([0.2, 0, 0.35]) + [0, 0, 1.7]
-    camera = Camera.from_focal(WIDTH, HEIGHT, 340.0, T)
-    model = make_model(robot, robot.display_mesh)
-    return q, camera, np.stack([see(model, row, T, np.asarray(camera.K), HEIGHT, WIDTH, 1)[0] >= 0 for row in q])
-
-
-def looked_at(robot, camera, q, masks):
-    """Targets, and a tracker whose frames are at the joints q."""
-    targets = Targets([{"robot": mask.astype(np.uint8) * 255} for mask in masks], camera, robot)
-    model = make_model(robot, labels=targets.labels)
-    views = tuple(targets.view(camera, level.width) for level in PYRAMID)
-    free, limits = np.ones(len(robot.rest), bool), (robot.lower, robot.upper)
-    tracker = Tracker((model,) * 3, model, targets.channels, views, PYRAMID, free, limits, robot.rest)
-    frames = []
-    for t, row in enumerate(q):
-        target = targets.read(t, PYRAMID[-1].width)
-        frames.append(tracker.information(row, target, PIVOT))
-    return targets, tracker, frames
+    camera, silhouettes = seen(robot, q, 0.35, 340.0, (0.2, 0, 0.35))
+    return q, camera, np.stack(silhouettes)
 
 
 def thing(masks):
@@ -64,7 +43,7 @@ def fine(image, shape):
 def test_a_thing_before_the_robot_is_found(robot, clip):
     q, camera, masks = clip
     blob = thing(masks)
-    hidden = hidden_pixels(*looked_at(robot, camera, q, masks & ~blob))
+    hidden = hidden_pixels(*tracked(robot, camera, q, masks & ~blob))
     assert hidden is not None
     blob, shown = fine(blob, hidden.shape), fine((masks & ~blob).any(0), hidden.shape)
     covered = blob & fine(masks.mean(0) > 0.2, hidden.shape)
@@ -76,30 +55,30 @@ def test_a_thing_before_the_robot_is_found(robot, clip):
 
 def test_whole_clips_hide_nothing(robot, clip):
     q, camera, masks = clip
-    assert hidden_pixels(*looked_at(robot, camera, q, masks)) is None
+    assert hidden_pixels(*tracked(robot, camera, q, masks)) is None
 
 
 def test_outlines_that_are_a_little_off_hide_nothing(robot, clip):
     q, camera, masks = clip
     thin = np.stack([cv2.erode(mask.astype(np.uint8), np.ones((5, 5))) for mask in masks]).astype(bool)
-    assert hidden_pixels(*looked_at(robot, camera, q, thin)) is None
+    assert hidden_pixels(*tracked(robot, camera, q, thin)) is None
 
 
 def test_a_thing_in_few_frames_hides_nothing(robot, clip):
     q, camera, masks = clip
     passing = masks.copy()
     passing[:2] &= ~thing(masks)
-    assert hidden_pixels(*looked_at(robot, camera, q, passing)) is None
+    assert hidden_pixels(*tracked(robot, camera, q, passing)) is None
 
 
 def test_a_fit_that_is_wrong_all_over_hides_nothing(robot, clip):
     q, camera, masks = clip
-    assert hidden_pixels(*looked_at(robot, camera, q, np.roll(masks, 140, 2))) is None
+    assert hidden_pixels(*tracked(robot, camera, q, np.roll(masks, 140, 2))) is None
 
 
 def test_too_few_frames_tell_nothing(robot, clip):
     q, camera, masks = clip
-    targets, tracker, frames = looked_at(robot, camera, q[:2], (masks & ~thing(masks))[:2])
+    targets, tracker, frames = tracked(robot, camera, q[:2], (masks & ~thing(masks))[:2])
     assert hidden_pixels(targets, tracker, frames) is None
     assert hidden_pixels(targets, tracker, [None, None]) is None
 
@@ -107,7 +86,7 @@ def test_too_few_frames_tell_nothing(robot, clip):
 def test_what_is_hidden_costs_nothing(robot, clip):
     q, camera, masks = clip
     blob = thing(masks)
-    targets, tracker, frames = looked_at(robot, camera, q, masks & ~blob)
+    targets, tracker, frames = tracked(robot, camera, q, masks & ~blob)
     hidden = hidden_pixels(targets, tracker, frames)
     target = targets.read(0, PYRAMID[-1].width)
     before, after = tracker.information(q[0], target, PIVOT), without(tracker, hidden).information(q[0], target, PIVOT)
@@ -119,7 +98,7 @@ def test_what_is_hidden_costs_nothing(robot, clip):
 def test_the_fit_says_so_and_is_not_bent_round_it(robot, clip):
     q, camera, masks = (part if isinstance(part, Camera) else part[::2] for part in clip)
     blob = thing(masks)
-    fit = fit_video(robot, [{"robot": mask.astype(np.uint8) * 255} for mask in masks & ~blob], camera=camera)
+    fit = fit_video(robot, as_masks(masks & ~blob), camera=camera)
     assert any("stands still before the robot" in text for text in fit.warnings)
     arm = robot.arm_joints
     error = np.rad2deg(np.abs(fit.q - q)[:, arm])

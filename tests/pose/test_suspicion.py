@@ -80,6 +80,10 @@ def test_joints_that_cannot_be_radians_or_this_robots(robot: Robot, clip) -> Non
     assert "panda_joint5 holds NaN in 1 of 5 rows" in suspicion.joints(robot, gap, free)[0]
     gap[:, 4] = np.nan  # a joint that is not given at all is no mistake
     assert suspicion.joints(robot, gap, free) == []
+    first = np.full_like(q, np.nan)
+    first[0] = q[0]
+    assert suspicion.joints(robot, first, ~free, known=(0,)) == []  # given as the first frame's
+    assert "holds NaN" in suspicion.joints(robot, first, ~free)[0]
 
 
 def test_masks_that_nothing_explains_are_said(robot: Robot, clip) -> None:
