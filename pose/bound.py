@@ -18,7 +18,8 @@ from scipy.spatial.distance import cdist
 
 from pose.camera import Camera
 from pose.errors import FitError
-from pose.kernel import CAMERA_PARAMETERS, Model, boundary, link_poses, make_model, see
+from pose.kernel import CAMERA_PARAMETERS, Model, link_poses, make_model, see
+from pose.look_kernel import boundary, label, pairs
 from pose.mask_code import PARTS
 from pose.solver import CHANNELS, OFFSET, SHARED, parallel
 from pose.uncertainty import marginal, prior_information
@@ -119,8 +120,9 @@ def _information(
     K = np.asarray(camera.K, float)
     face_id, inv_depth, T_cam_joint = see(model, q, T, K, camera.height, camera.width, SAMPLES)
     size = SHARED + len(q)
+    labels = label(face_id, model.face_part)
     pixels, motion, normal = boundary(
-        model, face_id, inv_depth, T_cam_joint, K, pivot, channels, SAMPLES, CAMERA_PARAMETERS + len(q)
+        model, face_id, labels, pairs(labels), inv_depth, T_cam_joint, K, pivot, channels, SAMPLES, SHARED, size
     )
     out = np.zeros((size, size))
     for c in range(len(channels)):
@@ -128,9 +130,7 @@ def _information(
         used = np.flatnonzero(length > 0.1)[::STRIDE]
         if not len(used):
             continue
-        speed = np.zeros((len(used), size))  # of the outline along its normal
-        each = motion[used, c] / length[used, None]
-        speed[:, :CAMERA_PARAMETERS], speed[:, SHARED:] = each[:, :CAMERA_PARAMETERS], each[:, CAMERA_PARAMETERS:]
+        speed = motion[used, c] / length[used, None]  # of the outline along its normal
         speed[:, CAMERA_PARAMETERS + c] = 1.0
         distance = cdist(pixels[used].astype(float), pixels[used].astype(float))
         C = sigma**2 * np.exp(-((distance / correlation) ** exponent))

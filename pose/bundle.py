@@ -98,7 +98,7 @@ def settle(
     Args:
         looks: their targets at the size of their lens.
         limits: lower and upper (n,) of the joints.
-        tolerance: relative gain of the cost below which the solve ends.
+        tolerance: relative gain of the cost, expected or reached, below which the solve ends.
     """
     priors = priors or Priors()
     flags, shape = free.flags(state), state.q.shape
@@ -122,6 +122,8 @@ def settle(
             step = np.zeros(len(g))
             step[active] = -np.linalg.solve(A + 1e-9 * np.eye(len(active)), ga)
             step *= min(1.0, 0.5 / max(1e-12, np.abs(step[turning]).max()))
+            if -float(2 * g @ step + step @ H @ step) < tolerance * total:
+                break
             candidate = stepped(state, step, pivots, free, limits)
             # most steps are taken: their equations are the next ones, from the same pictures
             further = pivot_points(model, candidate, looks) if count < iterations - 1 else None

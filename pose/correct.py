@@ -105,7 +105,7 @@ class Corrector:
         plain = look.cost / self.trust
         wrong = residual(self.model, q, view, target, self.channels, MIDDLE)
         if self._believed[1] is not None:
-            wrong = wrong * self._believed[1][..., None]
+            wrong = wrong * self._believed[1]
         if self._before is not None:
             alike = (wrong * self._before).sum() / max(1e-9, np.sqrt((wrong**2).sum() * (self._before**2).sum()))
             self._likeness = _average(self._likeness, max(0.0, float(alike)))

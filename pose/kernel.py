@@ -122,32 +122,6 @@ def see(model, q, T_cam_base, K, height, width, scale):
 
 
 @njit(cache=True, nogil=True)
-def window(model, q, T_cam_base, K, target, margin):
-    """The part of a picture that holds the robot and its mask (C,H,W), and a margin: rows y0..y1-1, columns x0..x1-1.
-
-    All of the picture when a part of the robot is behind the camera or nothing is in it.
-    """
-    height, width = target.shape[1:]
-    y0, y1, x0, x1 = height, 0, width, 0
-    for c in range(target.shape[0]):
-        for y in range(height):
-            for x in range(width):
-                if target[c, y, x] > 0:
-                    y0, y1, x0, x1 = min(y0, y), max(y1, y + 1), min(x0, x), max(x1, x + 1)
-    uv, inv_z = project(model, link_poses(model, q, T_cam_base)[0], K)
-    for v in range(uv.shape[0]):
-        if inv_z[v] <= 0:
-            return 0, height, 0, width
-        # a point beyond the picture counts where the border is
-        x, y = int(min(max(uv[v, 0], 0.0), width - 1.0)), int(min(max(uv[v, 1], 0.0), height - 1.0))
-        y0, y1, x0, x1 = min(y0, y), max(y1, y + 2), min(x0, x), max(x1, x + 2)
-    y0, x0, y1, x1 = max(0, y0 - margin), max(0, x0 - margin), min(height, y1 + margin), min(width, x1 + margin)
-    if y1 - y0 < 2 or x1 - x0 < 2:
-        return 0, height, 0, width
-    return y0, y1, x0, x1
-
-
-@njit(cache=True, nogil=True)
 def coverage(face_id, face_part, channels, scale):
     """Covered share (C,H,W) of each pixel; channels (C,G) says what each label counts in a channel."""
     height, width = face_id.shape[0] // scale, face_id.shape[1] // scale
@@ -201,73 +175,6 @@ def _velocity(model, link, X, Y, Z, T_cam_joint, horizontal, K, pivot, parameter
     else:
         gx, gy, gz = 0.0, K[1, 1] * w, -K[1, 1] * Y * w * w
     travel(model, link, X, Y, Z, gx, gy, gz, T_cam_joint, pivot, parameters, out)
-
-
-@njit(cache=True, nogil=True)
-def boundary(model, face_id, inv_depth, T_cam_joint, K, pivot, channels, scale, parameters):
-    """How the coverage of each pixel on a boundary changes with the parameters.
-
-    The twist turns about `pivot` (3,) in the camera, which should lie near the robot: about the camera's own centre
-    rotation and translation would look almost the same.
-
-    Returns:
-        pixels (N,2) row and column, J (N,C,P) derivative of their coverage w.r.t. camera twist, log focal length and
-        joints, and normal (N,C,2): the boundary's outward normal times its length in the pixel.
-    """
-    shift = 0.5 * scale - 0.5
-    rows, columns = face_id.shape
-    height, width = rows // scale, columns // scale
-    count = 0
-    row_of = np.full((height, width), -1, np.int32)
-    for sweep in range(2):
-        if sweep == 1:
-            pixels = np.zeros((count, 2), np.int32)
-            J = np.zeros((count, channels.shape[0], parameters))
-            normal = np.zeros((count, channels.shape[0], 2))
-            velocity = np.empty(parameters)
-        for y in range(rows):
-            for x in range(columns):
-                fa = face_id[y, x]
-                for direction in range(2):
-                    horizontal = direction == 0
-                    xb, yb = (x + 1, y) if horizontal else (x, y + 1)
-                    if xb >= columns or yb >= rows:
-                        continue
-                    fb = face_id[yb, xb]
-                    if fa == fb:
-                        continue
-                    pa = model.face_part[fa] if fa >= 0 else -1
-                    pb = model.face_part[fb] if fb >= 0 else -1
-                    if pa == pb:
-                        continue
-                    if sweep == 0:
-                        for side in range(2):
-                            py, px = (y // scale, x // scale) if side == 0 else (yb // scale, xb // scale)
-                            if row_of[py, px] < 0:
-                                row_of[py, px] = count
-                                count += 1
-                        continue
-                    nearer_first = inv_depth[y, x] >= inv_depth[yb, xb]
-                    f = fa if nearer_first else fb
-                    ox, oy = (x, y) if nearer_first else (xb, yb)
-                    Z = 1.0 / inv_depth[oy, ox]
-                    X = ((ox - shift) / scale - K[0, 2]) * Z / K[0, 0]
-                    Y = ((oy - shift) / scale - K[1, 2]) * Z / K[1, 1]
-                    _velocity(
-                        model, model.face_link[f], X, Y, Z, T_cam_joint, horizontal, K, pivot, parameters, velocity
-                    )
-                    for side in range(2):
-                        py, px = (y // scale, x // scale) if side == 0 else (yb // scale, xb // scale)
-                        row = row_of[py, px]
-                        pixels[row, 0], pixels[row, 1] = py, px
-                        for c in range(channels.shape[0]):
-                            jump = (channels[c, pa] if pa >= 0 else 0.0) - (channels[c, pb] if pb >= 0 else 0.0)
-                            # half of the change on each side; a sample pair is 1/scale pixels long
-                            jump *= 0.5 / scale
-                            normal[row, c, direction] += jump
-                            for k in range(parameters):
-                                J[row, c, k] += jump * velocity[k]
-    return pixels, J, normal
 
 
 @njit(cache=True, parallel=True, nogil=True)

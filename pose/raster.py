@@ -22,35 +22,43 @@ def draw(uv, inv_z, faces, face_id, inv_depth, row0, row1, scale):
     shift = 0.5 * scale - 0.5
     for f in range(faces.shape[0]):
         i0, i1, i2 = faces[f, 0], faces[f, 1], faces[f, 2]
+        # corners from top to bottom: most triangles lie between two rows, and that is then soon known
+        if uv[i1, 1] < uv[i0, 1]:
+            i0, i1 = i1, i0
+        if uv[i2, 1] < uv[i0, 1]:
+            i0, i2 = i2, i0
+        if uv[i2, 1] < uv[i1, 1]:
+            i1, i2 = i2, i1
+        y0, y2 = uv[i0, 1] * scale + shift, uv[i2, 1] * scale + shift
+        if y2 < row0 or y0 > row1 - 1:
+            continue
+        ya = max(row0, int(np.ceil(y0)))
+        yb = min(row1, int(np.ceil(y2)))
+        if ya >= yb:
+            continue
         w0, w1, w2 = inv_z[i0], inv_z[i1], inv_z[i2]
         if w0 <= 0 or w1 <= 0 or w2 <= 0:
             continue
-        x0, y0 = uv[i0, 0] * scale + shift, uv[i0, 1] * scale + shift
-        x1, y1 = uv[i1, 0] * scale + shift, uv[i1, 1] * scale + shift
-        x2, y2 = uv[i2, 0] * scale + shift, uv[i2, 1] * scale + shift
+        x0, x1, x2 = uv[i0, 0] * scale + shift, uv[i1, 0] * scale + shift, uv[i2, 0] * scale + shift
+        if min(x0, x1, x2) > width - 1 or max(x0, x1, x2) < 0:
+            continue
+        y1 = uv[i1, 1] * scale + shift
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if abs(area) < 1e-9:
             continue
-        low, high = min(y0, y1, y2), max(y0, y1, y2)
-        if high < row0 or low > row1 - 1 or min(x0, x1, x2) > width - 1 or max(x0, x1, x2) < 0:
-            continue
-        ya = max(row0, int(np.ceil(low)))
-        yb = min(row1 - 1, int(np.floor(high)))
         # 1/z over the triangle's plane: w0 + gx (x - x0) + gy (y - y0)
-        gx = ((w1 - w0) * (y2 - y0) - (w2 - w0) * (y1 - y0)) / area
-        gy = ((w2 - w0) * (x1 - x0) - (w1 - w0) * (x2 - x0)) / area
-        for y in range(ya, yb + 1):
-            # the row's span: where it crosses the triangle's edges
-            xa, xb = 1e30, -1e30
-            if (y0 <= y) != (y1 <= y):
-                x = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
-                xa, xb = min(xa, x), max(xb, x)
-            if (y1 <= y) != (y2 <= y):
-                x = x1 + (y - y1) * (x2 - x1) / (y2 - y1)
-                xa, xb = min(xa, x), max(xb, x)
-            if (y2 <= y) != (y0 <= y):
-                x = x2 + (y - y2) * (x0 - x2) / (y0 - y2)
-                xa, xb = min(xa, x), max(xb, x)
+        share = 1.0 / area
+        gx = ((w1 - w0) * (y2 - y0) - (w2 - w0) * (y1 - y0)) * share
+        gy = ((w2 - w0) * (x1 - x0) - (w1 - w0) * (x2 - x0)) * share
+        across = (x2 - x0) / (y2 - y0)
+        upper = (x1 - x0) / (y1 - y0) if y1 > y0 else 0.0
+        lower = (x2 - x1) / (y2 - y1) if y2 > y1 else 0.0
+        for y in range(ya, yb):
+            # the row's span: between the edge from top to bottom and one of the two others
+            xa = x0 + (y - y0) * across
+            xb = x0 + (y - y0) * upper if y < y1 else x1 + (y - y1) * lower
+            if xb < xa:
+                xa, xb = xb, xa
             if xb < 0 or xa > width - 1:
                 continue
             first, last = max(0, int(np.ceil(xa))), min(width - 1, int(np.floor(xb)))

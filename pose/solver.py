@@ -17,7 +17,8 @@ import numpy as np
 from numba import get_num_threads
 from scipy.spatial.transform import Rotation
 
-from pose.kernel import CAMERA_PARAMETERS, Model, boundary, coverage, see, window
+from pose.kernel import CAMERA_PARAMETERS, Model, see
+from pose.look_kernel import blurred, boundary, curvature, difference, gradient, label, observe, pairs, weigh
 
 # What the masks are believed to be worth, for priors and uncertainty (notes in `pose/uncertainty.py`):
 CONTOUR_NOISE = 1.0  # pixels at 640 pixels of image width
@@ -25,6 +26,8 @@ CORRELATION = 15.0  # pixels along the contour between independent samples, at t
 OFFSET = 1.0  # pixels by which a mask's outline may lie outside or inside the robot's (standard deviation), likewise
 CHANNELS = 2  # at most
 SHARED = CAMERA_PARAMETERS + CHANNELS  # what all frames have in common: the camera, and an offset per channel
+
+EVERYWHERE = np.zeros((0, 0), np.float32)  # masks are believed
 
 
 @dataclass(frozen=True)
@@ -109,87 +112,72 @@ def evaluate(
     trust (H,W) in 0..1 says how far a pixel's mask is to be believed, in the overlap too.
     """
     # far from robot and mask nothing differs: only a window of the picture is looked at
-    K, scale, margin = view.K.copy(), level.samples, int(np.ceil(4 * level.blur)) + 1
-    y0, y1, x0, x1 = window(model, q, view.T_cam_base, K, target, margin)
+    margin, scale = int(np.ceil(4 * level.blur)) + 1, level.samples
+    (y0, y1, x0, x1), face_id, inv_depth, T_cam_joint = observe(
+        model, q, view.T_cam_base, view.K, target, margin, scale
+    )  # fmt: skip
+    unit, count = level.zoom * view.unit, len(target)
+    offset = (unit * view.offset[:count]).astype(np.float32)
+    believed = EVERYWHERE if trust is None else trust
+    labels = label(face_id, model.face_part)
+    differs, grown, overlap = difference(labels, channels, scale, target, y0, x0, offset, believed)
+    cost, pull, w = weigh(_blur(differs, level.blur), level.robust)
+    weight, size = information(level), SHARED + len(q)
+    if pivot is None:
+        return Equations(weight * cost, np.zeros((size, size)), np.zeros(size), overlap)
+    K = view.K.copy()
     K[0, 2] -= x0
     K[1, 2] -= y0
-    target = target[:, y0:y1, x0:x1]
-    trust = None if trust is None else trust[y0:y1, x0:x1]
-    face_id, inv_depth, T_cam_joint = see(model, q, view.T_cam_base, K, y1 - y0, x1 - x0, scale)
-    covered = coverage(face_id, model.face_part, channels, scale)
-    overlap = iou(covered, target) if trust is None else iou(trust * covered, trust * target)
-    difference = covered - target
-    grown = outline(target) if pivot is not None or view.offset.any() else target
-    unit = level.zoom * view.unit
-    if view.offset.any():
-        difference += (unit * view.offset[: len(target)]).astype(np.float32)[:, None, None] * grown
-    if trust is not None:
-        difference *= trust
-    error = _blur(difference.transpose(1, 2, 0), level.blur)
-    ratio = 1 / (1 + error**2 / level.robust**2)
-    weight = information(level)
-    cost = weight * float((error**2 * ratio).sum())
-    size = SHARED + len(q)
-    if pivot is None:
-        return Equations(cost, np.zeros((size, size)), np.zeros(size), overlap)
-    pixels, motion, normal = boundary(
-        model, face_id, inv_depth, T_cam_joint, K, pivot, channels, scale, CAMERA_PARAMETERS + len(q)
-    )  # fmt: skip
-    rows, columns = pixels.T
-    amount = np.linalg.norm(normal, axis=2)
-    J = np.zeros((len(pixels), len(target), size))
-    J[:, :, :CAMERA_PARAMETERS], J[:, :, SHARED:] = motion[..., :CAMERA_PARAMETERS], motion[..., CAMERA_PARAMETERS:]
-    for c in range(len(target)):
+    pixels, J, normal = boundary(
+        model, face_id, labels, pairs(labels), inv_depth, T_cam_joint, K, pivot, channels, scale, SHARED, size
+    )
+    amount = np.sqrt((normal**2).sum(2))
+    for c in range(count):
         J[:, c, CAMERA_PARAMETERS + c] = unit * amount[:, c]
     # The blur is its own adjoint: sum of w r blur(J) = sum of blur(w r) J, so J itself need not be blurred ...
-    w = ratio**2
-    pull = _blur(w * error, level.blur)
+    pull = _blur(pull, level.blur)
     if trust is not None:
-        J *= trust[rows, columns, None, None]
-        pull *= trust[..., None]
-    g = weight * np.einsum("ncp,nc->p", J, pull[rows, columns])
-    g[CAMERA_PARAMETERS : CAMERA_PARAMETERS + len(target)] = weight * unit * np.einsum("chw,hwc->c", grown, pull)
+        J *= trust[y0 + pixels[:, 0], x0 + pixels[:, 1], None, None]
+        pull *= trust[y0:y1, x0:x1]
+    g = weight * gradient(pixels, J, pull)
+    g[CAMERA_PARAMETERS : CAMERA_PARAMETERS + count] = weight * unit * (grown * pull).sum((1, 2))
     # ... and where a boundary is longer than the blur is wide, the product of two blurred boundaries is a constant.
     if exact:
-        H = weight * _product(J, rows, columns, w, level.blur)
+        H = weight * _product(J, pixels, w, level.blur)
     else:
-        A = J * np.sqrt(w[rows, columns] / np.maximum(amount, 0.5 / scale))[..., None]
-        A = A.reshape(-1, size)
-        H = weight / (2 * level.blur * np.sqrt(np.pi)) * (A.T @ A)
-    return Equations(cost, H, g, overlap)
+        H = weight / (2 * level.blur * np.sqrt(np.pi)) * curvature(pixels, J, w, amount, 0.5 / scale)
+    return Equations(weight * cost, H, g, overlap)
 
 
 def residual(
     model: Model, q: np.ndarray, view: View, target: np.ndarray, channels: np.ndarray, level: Level,
     trust: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """(H,W,C) robustly weighted, blurred difference of the model's and the masks' coverage, their offset taken out."""
+    """(C,H,W) robustly weighted, blurred difference of the model's and the masks' coverage, their offset taken out."""
     face_id, _, _ = see(model, q, view.T_cam_base, view.K, view.height, view.width, level.samples)
-    offset = (level.zoom * view.unit * view.offset[: len(target)]).astype(np.float32)[:, None, None]
-    difference = coverage(face_id, model.face_part, channels, level.samples) - target + offset * outline(target)
-    if trust is not None:
-        difference *= trust
-    error = _blur(difference.transpose(1, 2, 0), level.blur)
+    offset = (level.zoom * view.unit * view.offset[: len(target)]).astype(np.float32)
+    labels, believed = label(face_id, model.face_part), EVERYWHERE if trust is None else trust
+    differs, _, _ = difference(labels, channels, level.samples, target, 0, 0, offset, believed)
+    error = _blur(differs, level.blur)
     return error / (1 + error**2 / level.robust**2)
 
 
-def _product(J: np.ndarray, rows: np.ndarray, columns: np.ndarray, w: np.ndarray, blur: float) -> np.ndarray:
+def _product(J: np.ndarray, pixels: np.ndarray, w: np.ndarray, blur: float) -> np.ndarray:
     """(P,P) weighted products of the blurred images of the columns of J (N,C,P)."""
     out = np.zeros((J.shape[2],) * 2)
     for c in range(J.shape[1]):
-        used = np.flatnonzero(np.abs(J[:, c]).max(0, initial=0.0) > 0)
-        planes = np.empty((len(used), w.shape[0] * w.shape[1]), np.float32)
-        for i, k in enumerate(used):
-            image = np.zeros(w.shape[:2], np.float32)
-            image[rows, columns] = J[:, c, k]
-            planes[i] = (np.sqrt(w[..., c]) * _blur(image, blur)).ravel()
-        out[np.ix_(used, used)] += planes @ planes.T
+        used = np.flatnonzero(J[:, c].any(0))
+        rows = blurred(pixels, J[:, c, used].astype(np.float32), w[c], blur)
+        out[np.ix_(used, used)] += rows.T @ rows
     return out
 
 
-def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    out = cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-    return out.reshape(image.shape)
+def _blur(planes: np.ndarray, sigma: float) -> np.ndarray:
+    """Every plane of (C,h,w) blurred; beyond the border there is nothing."""
+    out = np.empty_like(planes)
+    for plane, end in zip(planes, out):
+        cv2.GaussianBlur(plane, (0, 0), sigma, dst=end, borderType=cv2.BORDER_CONSTANT)
+    return out
 
 
 def parallel(job: Callable, items: Sequence) -> list:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pose.bundle import Unknowns, solve
+from pose.descend import descend
 from pose.kernel import Model, link_poses, project
 from pose.solver import Equations, Level, View, evaluate
 from pose.start import Search
@@ -19,7 +19,6 @@ FINE = Level(400, 1.5, robust=0.5, samples=2)
 PYRAMID = (COARSE, MIDDLE, FINE)
 MARGIN = 1.6  # of a search's picture around the links that move
 CLOSE = 72  # its longer side in pixels
-NO_CAMERA = np.zeros(7, bool)
 
 
 @dataclass(frozen=True)
@@ -73,15 +72,20 @@ class Tracker:
     ) -> tuple[np.ndarray, float]:  # fmt: skip
         """Joints and IoU after Levenberg-Marquardt from q (n,) on levels first..stop-1, pulled to `near`."""
         overlap = 0.0
-        prior = None if near is None else (near.q[None], 1 / near.sigma**2)
         for i in range(first, len(self.levels) if stop is None else stop):
-            solution = solve(
-                self.models[i], q[None], self.views[i], pyramid[i : i + 1], self.channels, self.levels[i],
-                Unknowns(NO_CAMERA, self.free), self.limits, prior=prior, trust=self.trust[i],
-                iterations=(25, 12, 4)[i],
-            )  # fmt: skip
-            q, overlap = solution.q[0], float(solution.iou[0])
+            q, seen = self.descend(q, pyramid[i], i, near)
+            overlap = seen.iou
         return q, overlap
+
+    def descend(
+        self, q: np.ndarray, target: np.ndarray, level: int, near: Near | None = None
+    ) -> tuple[np.ndarray, Equations]:
+        """Joints after Levenberg-Marquardt from q (n,) on one level, whose target this is, and what is seen there."""
+        prior = None if near is None else (near.q, 1 / near.sigma**2)
+        return descend(
+            self.models[level], q, self.views[level], target, self.channels, self.levels[level], self.free, self.limits,
+            prior=prior, trust=self.trust[level], iterations=(25, 12, 6)[level], tolerance=(5e-3, 5e-3, 1e-3)[level],
+        )  # fmt: skip
 
     def fit(
         self, starts: list[np.ndarray], target: np.ndarray, near: Near | None, enough: float = 1.0
