@@ -7,6 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from pose.solver import Level
 from pose.targets import MIN_SHARE, Targets, shrink
 from pose.tracking import FINE, PYRAMID
 
@@ -17,7 +18,7 @@ def scan(targets: Targets, say: Callable[[str, int, int], None]) -> list[np.ndar
     """A thumbnail (C,h,w) uint8 of every frame that shows a robot."""
     out: list[np.ndarray | None] = []
     for t in range(len(targets)):
-        target = targets.read(t, SCAN_WIDTH)
+        target = shrink(targets.read(t, FINE.width), Level(SCAN_WIDTH, 1.0))
         out.append((target * 255).astype(np.uint8) if target.max(0).mean() > MIN_SHARE else None)
         say("scan", t + 1, len(targets))
     return out

@@ -45,7 +45,7 @@ class Problem:
 
 
 def prepare(robot, masks, camera, q, q0, solve, times, fps, q_times, pose_prior) -> Problem:
-    targets = Targets(masks, camera, robot, close=True)
+    targets = Targets(masks, camera, robot, close=True, keep=True)
     count, joints = len(targets), len(robot.joint_names)
     times = np.arange(count) / fps if times is None else np.asarray(times, float)
     if times.shape != (count,) or (np.diff(times) <= 0).any():

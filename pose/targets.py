@@ -11,6 +11,7 @@ import numpy as np
 from pose.camera import Camera
 from pose.errors import FitError
 from pose.mask_code import SEAM, mask_code
+from pose.shelf import Shelf
 from pose.solver import Level, View
 from urdf import Robot
 
@@ -33,11 +34,12 @@ class Targets:
 
     def __init__(
         self, masks: Sequence[Mapping[str, np.ndarray]], camera: Camera | None, robot: Robot | None = None,
-        close: bool = False,
+        close: bool = False, keep: bool = False,
     ):  # fmt: skip
         """Masks by part and, with the robot, by link.
 
         `close`: where the robot is small, only the part of the pictures that shows it, so that its pixels count.
+        `keep`: masks that were read stay, packed, as far as there is room; for masks that never change.
 
         Raises:
             FitError: there is no mask, a part is unknown, or the size differs from the camera's.
@@ -58,6 +60,7 @@ class Targets:
         self.corner, self.zoom = (0, 0), 1.0
         self.full = self.height, self.width
         self._maps = None
+        self._shelf = Shelf() if keep else Shelf(0)
         if camera is not None and any(camera.distortion):
             K = np.asarray(camera.K, float)
             self._maps = cv2.initUndistortRectifyMap(
@@ -102,6 +105,13 @@ class Targets:
         Raises:
             FitError: a frame's mask is missing or of another size.
         """
+        kept = self._shelf.get((frame, width))
+        if kept is None:
+            kept = self._read(frame, width)
+            self._shelf.put((frame, width), kept)
+        return kept
+
+    def _read(self, frame: int, width: int) -> np.ndarray:
         masks, code = self._masks[frame], self._code
         read = {}
         for name in ["robot"] * code.robot + [n for n in code.whole if code.levels.get(n) or not code.robot]:
