@@ -16,7 +16,7 @@ from pose.hidden import hidden_pixels, without, wrong_in_first
 from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find, mistakable, settled
 from pose.kernel import make_model
 from pose.keyframes import choose, pyramids, scan
-from pose.over_time import over_time
+from pose.over_time import liveliness, over_time
 from pose.priors import PosePrior
 from pose.problem import Problem, prepare
 from pose.settle import Shared, follow, polish, share
@@ -152,7 +152,8 @@ def fit_video(
     free_camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
     polished, used = polish(problem.targets, tracker, frames, free_camera, problem.known, problem.near)
     camera_found = problem.targets.camera(camera_found, polished.view)
-    frames = follow(problem.targets, tracker, frames, camera_found, polished, problem.known, say)
+    unit = liveliness(robot)
+    frames = follow(problem.targets, tracker, frames, camera_found, polished, problem.known, unit, say)
     shared = share(problem.targets, tracker, frames, used, polished, free_camera, problem.known, problem.near)
     lap("polish")
     offset = float(polished.view.offset[0]) * max(problem.targets.full) / 640

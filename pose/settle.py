@@ -17,6 +17,7 @@ from pose.azimuth import base_axis, spread
 from pose.bundle import Solution, Unknowns, solve
 from pose.camera import Camera
 from pose.errors import FitError
+from pose.odd_ones import put_in_line
 from pose.over_time import KNOWN
 from pose.priors import PosePrior
 from pose.solver import CHANNELS, OFFSET, SHARED, Level, View, evaluate, parallel, residual
@@ -76,26 +77,36 @@ def polish(
 
 def follow(
     targets: Targets, tracker: Tracker, frames: Sequence[Frame | None], camera: Camera, solution: Solution,
-    known: Sequence[int], say: Callable[[str, int, int], None],
+    known: Sequence[int], unit: np.ndarray, say: Callable[[str, int, int], None],
 ) -> list[Frame | None]:  # fmt: skip
-    """All frames once more, on the finest level, under what was settled together, with their normal equations."""
+    """All frames once more, on the finest level, under what was settled together, with their normal equations.
+
+    Args:
+        unit: (n,) of each joint's motion.
+    """
     views = tuple(replace(targets.view(camera, level.width), offset=solution.view.offset) for level in PYRAMID)
     tracker = replace(tracker, views=views)
     done = 0
+
+    def look(t: int, q: np.ndarray) -> Frame:
+        target = targets.read(t, FINE.width)
+        if t not in known and tracker.free.any():
+            q, _ = tracker.refine(np.clip(q, *tracker.limits), [target] * len(PYRAMID), len(PYRAMID) - 1)
+        return tracker.information(q, target, solution.pivot)
 
     def one(t: int) -> Frame | None:
         nonlocal done
         done += 1
         say("follow", done, len(frames))
         frame = frames[t]
-        if frame is None:
-            return None
-        target, q = targets.read(t, FINE.width), frame.q
-        if t not in known and tracker.free.any():
-            q, _ = tracker.refine(q, [target] * len(PYRAMID), len(PYRAMID) - 1)
-        return tracker.information(q, target, solution.pivot)
+        return None if frame is None else look(t, frame.q)
 
-    return parallel(one, range(len(frames)))
+    followed = parallel(one, range(len(frames)))
+    asked = [None if t in known else frame for t, frame in enumerate(followed)]
+    return [
+        frame if t in known else other
+        for t, (frame, other) in enumerate(zip(followed, put_in_line(asked, unit, tracker.free, look)))
+    ]
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,9 @@ def _track(problem: Problem, tracker: Tracker, anchors: dict[int, np.ndarray], s
         if not usual or overlap < min(0.95 * usual, least) or cost > max(DEAR * price, most):
             again = tracker.search(q, target, rng, 0.3) + tracker.search(starts[0], target, rng, 0.4)
             other, value = tracker.fit(again, target, near)
-            if value > overlap + (LEAP if previous and leaps(previous[0], other) else 0.0):
+            found = tracker.cost(other, shrink(target, MIDDLE))
+            slipped = usual and cost > DEAR * price > found  # the track did: no motion leads back, but the masks do
+            if slipped or value > overlap + (LEAP if previous and leaps(previous[0], other) else 0.0):
                 q = other
             else:  # such masks are as well explained as they can be: do not search at each of their kind
                 least, most = min(least, overlap), max(most, cost)
