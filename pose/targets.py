@@ -60,7 +60,7 @@ class Targets:
         self.corner, self.zoom = (0, 0), 1.0
         self.full = self.height, self.width
         self._maps = None
-        self._shelf = Shelf() if keep else Shelf(0)
+        self._shelf = Shelf() if keep else None
         if camera is not None and any(camera.distortion):
             K = np.asarray(camera.K, float)
             self._maps = cv2.initUndistortRectifyMap(
@@ -105,10 +105,11 @@ class Targets:
         Raises:
             FitError: a frame's mask is missing or of another size.
         """
+        if self._shelf is None:
+            return self._read(frame, width)
         kept = self._shelf.get((frame, width))
         if kept is None:
-            kept = self._read(frame, width)
-            self._shelf.put((frame, width), kept)
+            kept = self._shelf.put((frame, width), self._read(frame, width))
         return kept
 
     def _read(self, frame: int, width: int) -> np.ndarray:
