@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,14 +13,14 @@ from pose.bundle import Solution
 from pose.camera import Camera
 from pose.errors import FitError
 from pose.hidden import hidden_pixels, without, wrong_in_first
-from pose.hypotheses import Hypothesis, KeyFrames, camera_turn, find, mistakable, settled
+from pose.hypotheses import Hypothesis, KeyFrames, Report, camera_turn, find, mistakable, settled
 from pose.kernel import make_model
 from pose.keyframes import choose, pyramids, scan
 from pose.over_time import liveliness, over_time
 from pose.priors import PosePrior
 from pose.problem import Problem, prepare
 from pose.settle import Shared, follow, polish, share
-from pose.solver import SHARED
+from pose.solver import SHARED, View
 from pose.sweep import Progress, sweep_clip
 from pose.timing import Timing, align
 from pose.tracking import FINE, PYRAMID, Tracker
@@ -29,6 +29,7 @@ from pose.twins import likely_turns, twin_deviations
 from pose.uncertainty import observable, prior_information
 from urdf import Robot
 
+Begin = Callable[[KeyFrames, np.random.Generator, Report], tuple[Solution, list[Hypothesis]]]
 KEY_FRAMES = 8
 SEARCH_FACES = 700
 FINE_FACES = 10_000
@@ -76,6 +77,16 @@ def fit_video(
     Raises:
         FitError: no usable mask, sizes or counts that do not match, or no pose that covers the masks.
     """
+    problem = prepare(robot, masks, camera, q, q0, solve, times, fps, q_times, pose_prior)
+    return fit_problem(problem, find, progress, seed)
+
+
+def fit_problem(problem: Problem, begin: Begin, progress: Progress | None, seed: int) -> Trajectory:
+    """Fit what a problem leaves unknown; `begin` finds the camera, and the joints of a few frames.
+
+    Raises:
+        FitError: no usable mask, or no pose that covers the masks.
+    """
     say = progress or (lambda stage, done, total: None)
     seconds: dict[str, float] = {}
     clock = time.perf_counter()
@@ -86,7 +97,7 @@ def fit_video(
         seconds[stage], clock = now - clock, now
 
     rng = np.random.default_rng(seed)
-    problem = prepare(robot, masks, camera, q, q0, solve, times, fps, q_times, pose_prior)
+    robot = problem.robot
     thumbnails = scan(problem.targets, say)
     seen = np.array([thumb is not None for thumb in thumbnails])
     if not seen.any():
@@ -99,59 +110,34 @@ def fit_video(
     levels = tuple(problem.targets.level(level) for level in PYRAMID)
     limits = robot.lower, robot.upper
     warnings: list[str] = []
-    alternatives: list[dict] = []
-    camera_found = problem.camera
     keys = choose(thumbnails, KEY_FRAMES)
     key = _keys(problem, keys, models, search_model, levels, limits)
-    solution: Solution | None = None
+    found = _Found(problem.camera, None, ())
     if problem.camera_free or problem.focal_free or (problem.free.any() and problem.q is None):
-        solution, others = find(key, rng, lambda done, total: say("camera", done, total))
-        camera_found = problem.targets.camera(problem.camera, solution.view)
-        alternatives = _describe(others, solution)
+        found = found.then(problem, *begin(key, rng, lambda done, total: say("camera", done, total)))
         lap("camera")
-    views = tuple(problem.targets.view(camera_found, level.width) for level in PYRAMID)
     tracker = Tracker(
-        models, search_model, problem.targets.channels, views, levels, problem.free, limits, robot.rest
+        models, search_model, problem.targets.channels, _views(problem, found.camera), levels, problem.free, limits,
+        robot.rest,
     )  # fmt: skip
-    if q0 is not None and not problem.camera_free:
+    if problem.known and not problem.camera_free:
         assert problem.q is not None
         tracker = without(tracker, wrong_in_first(problem.q[0], problem.targets, tracker))
     timing: Timing | None = None
     if problem.log is not None:
         free_camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
         timing = align(problem.targets, tracker, seen, problem.log, problem.times, free_camera)
-        camera_found = problem.targets.camera(camera_found, timing.view)
-        views = tuple(problem.targets.view(camera_found, level.width) for level in PYRAMID)
-        tracker = replace(tracker, views=views)
+        found = replace(found, camera=problem.targets.camera(found.camera, timing.view))
+        tracker = replace(tracker, views=_views(problem, found.camera))
         problem = problem.shifted(timing.offset)
-    anchors = {} if solution is None else {keys[i]: solution.q[i] for i in range(len(keys))}
-    frames = sweep_clip(problem, tracker, anchors, seen, rng, say)
+    frames = sweep_clip(problem, tracker, found.anchors(keys), seen, rng, say)
     hides = False
     if problem.free.any() or problem.camera_free:
-        believing = tracker
-        hidden = hidden_pixels(problem.targets, tracker, frames)
-        for _ in range(REPEATS):
-            if hidden is None:
-                break
-            tracker, known_hidden = without(believing, hidden), hidden
-            if solution is not None:
-                joints = np.stack([solution.q[i] if (f := frames[t]) is None else f.q for i, t in enumerate(keys)])
-                solution, others = settled(replace(key, trust=tracker.trust), solution, joints)
-                camera_found = problem.targets.camera(camera_found, solution.view)
-                alternatives = _describe(others, solution)
-                views = tuple(problem.targets.view(camera_found, level.width) for level in PYRAMID)
-                tracker, believing = replace(tracker, views=views), replace(believing, views=views)
-                anchors = {keys[i]: solution.q[i] for i in range(len(keys))}
-            frames = sweep_clip(problem, tracker, anchors, seen, rng, say)
-            hidden = hidden_pixels(problem.targets, tracker, frames)
-            if hidden is None or (hidden & known_hidden).sum() > ALIKE * (hidden | known_hidden).sum():
-                break
-        hides = hidden is not None
-        tracker = without(believing, hidden) if hidden is not None else believing
+        found, tracker, frames, hides = _look_past(problem, key, keys, found, tracker, frames, seen, rng, say)
     lap("track")
     free_camera = np.r_[np.full(6, problem.camera_free), problem.focal_free]
     polished, used = polish(problem.targets, tracker, frames, free_camera, problem.known, problem.near)
-    camera_found = problem.targets.camera(camera_found, polished.view)
+    camera_found = problem.targets.camera(found.camera, polished.view)
     unit = liveliness(robot)
     frames = follow(problem.targets, tracker, frames, camera_found, polished, problem.known, unit, say)
     shared = share(problem.targets, tracker, frames, used, polished, free_camera, problem.known, problem.near)
@@ -181,14 +167,59 @@ def fit_video(
     if problem.q is not None:
         warnings += suspicion.joints(robot, problem.q, problem.free, problem.known)
         if not problem.free[robot.arm_joints].any():
-            at = replace(tracker, views=tuple(problem.targets.view(camera_found, level.width) for level in PYRAMID))
+            at = replace(tracker, views=_views(problem, camera_found))
             warnings += suspicion.order(robot, search_model, problem.targets, at, used, problem.q, reached)
     if problem.camera_free:
-        warnings += suspicion.upside_down(camera_found.T_cam_base)
+        if problem.stands:
+            warnings += suspicion.upside_down(camera_found.T_cam_base)
         if not problem.focal_free:
             warnings += suspicion.focal(problem.targets, tracker, used, polished, problem.free)
     lap("checks")
-    return replace(trajectory, warnings=tuple(warnings), seconds=seconds, alternatives=tuple(alternatives))
+    return replace(trajectory, warnings=tuple(warnings), seconds=seconds, alternatives=found.alternatives)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The camera so far, the solution of the key frames it comes from, and what that beat."""
+
+    camera: Camera
+    solution: Solution | None
+    alternatives: tuple[dict, ...]
+
+    def then(self, problem: Problem, solution: Solution, others: list[Hypothesis]) -> _Found:
+        camera = problem.targets.camera(self.camera, solution.view)
+        return _Found(camera, solution, tuple(_describe(others, solution)))
+
+    def anchors(self, keys: list[int]) -> dict[int, np.ndarray]:
+        """Joints (n,) of the key frames."""
+        return {} if self.solution is None else {t: self.solution.q[i] for i, t in enumerate(keys)}
+
+
+def _views(problem: Problem, camera: Camera) -> tuple[View, ...]:
+    return tuple(problem.targets.view(camera, level.width) for level in PYRAMID)
+
+
+def _look_past(
+    problem: Problem, key: KeyFrames, keys: list[int], found: _Found, tracker: Tracker, frames, seen, rng, say
+):
+    """The fit without the pixels where something hides the robot, and whether there are any."""
+    believing = tracker
+    hidden = hidden_pixels(problem.targets, tracker, frames)
+    for _ in range(REPEATS):
+        if hidden is None:
+            break
+        tracker, before = without(believing, hidden), hidden
+        if found.solution is not None:
+            q = found.solution.q
+            joints = np.stack([q[i] if (f := frames[t]) is None else f.q for i, t in enumerate(keys)])
+            found = found.then(problem, *settled(replace(key, trust=tracker.trust), found.solution, joints))
+            views = _views(problem, found.camera)
+            tracker, believing = replace(tracker, views=views), replace(believing, views=views)
+        frames = sweep_clip(problem, tracker, found.anchors(keys), seen, rng, say)
+        hidden = hidden_pixels(problem.targets, tracker, frames)
+        if hidden is None or (hidden & before).sum() > ALIKE * (hidden | before).sum():
+            break
+    return found, believing if hidden is None else without(believing, hidden), frames, hidden is not None
 
 
 def _keys(problem: Problem, keys: list[int], models, search_model, levels, limits) -> KeyFrames:

@@ -184,7 +184,8 @@ def bundle(key: KeyFrames, h: Hypothesis, level: int, iterations: int = 20) -> H
     return _taken(key, h, _solve(key, h, level, key.camera_unknowns, iterations=iterations), level)
 
 
-def _search(key: KeyFrames, base: int) -> Search:
+def search_of(key: KeyFrames, base: int) -> Search:
+    """The search that key frames ask for, at the coarsest level."""
     return Search(
         key.search_model, np.stack(key.targets[0]), key.channels, key.limits, key.K[0], key.focal_known, key.rest,
         q=key.q if not key.free.any() else None, T=None if key.camera_free else key.T_cam_base, base=base,
@@ -197,7 +198,7 @@ def with_joints(key: KeyFrames, rng, report: Callable[[float], None], guesses: i
     frames = len(key.q)
     if key.T_cam_base is not None:  # a start was given
         return [bundle(key, Hypothesis(key.K[0], key.T_cam_base, key.q, np.zeros(frames)), 0)]
-    pool = _search(key, bases(key)[0]).run(max(1500, guesses // frames), 12, rng)
+    pool = search_of(key, bases(key)[0]).run(max(1500, guesses // frames), 12, rng)
     found = []
     for i in range(len(pool.q)):
         report(0.3 + 0.7 * i / len(pool.q))
@@ -219,9 +220,16 @@ def look_at(
     key: KeyFrames, base: int, rng, guesses: int, keep: int, report: Callable[[float], None] = lambda share: None
 ) -> list[Hypothesis]:
     """Hypotheses for the key frame `base` alone, best first; their other frames have no joints yet."""
+    return first_look(key, search_of(key, base), base, rng, guesses, keep, report)
+
+
+def first_look(
+    key: KeyFrames, search: Search, base: int, rng, guesses: int, keep: int,
+    report: Callable[[float], None] = lambda share: None,
+) -> list[Hypothesis]:  # fmt: skip
+    """What a search on the key frame `base` finds, each refined there, best first."""
     frames = len(key.targets[0])
     start = np.tile(key.rest, (frames, 1)) if key.q is None else key.q.copy()
-    search = _search(key, base)
     if key.q is not None:
         search = replace(search, rest=key.q[base])
     pool: Guesses = search.run(guesses, keep, rng)

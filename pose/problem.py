@@ -32,6 +32,7 @@ class Problem:
     known: tuple[int, ...]  # frames whose joints are believed as given
     near: PosePrior | None = None  # where the camera is believed to be
     log: Log | None = None  # the joints as given, when their clock is unknown
+    stands: bool = True  # on a floor that is down in most pictures
 
     def shifted(self, offset: float) -> Problem:
         """The joints of the log at frame times + offset (seconds); those that it does not tell stay unknown."""
