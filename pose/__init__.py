@@ -11,6 +11,7 @@ from pose.silhouette import Silhouette, render_silhouette
 from pose.tracker import Latency, Tracker, TrackState
 from pose.trajectory import Trajectory
 from pose.views import ViewsFit, fit_views
+from pose.wrist import WristFit, fit_wrist
 
 __all__ = [
     "Camera",
@@ -24,10 +25,12 @@ __all__ = [
     "Tracker",
     "Trajectory",
     "ViewsFit",
+    "WristFit",
     "align_depth",
     "fit_moving",
     "fit_video",
     "fit_views",
+    "fit_wrist",
     "render_silhouette",
     "sharpen_video",
 ]
