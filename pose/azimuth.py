@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -80,17 +81,14 @@ def spread(cost: Callable[[float], float], allowed: Callable[[float], bool]) -> 
     at_zero = cost(0.0)
     widths = []
     for sign in (-1.0, 1.0):
-        inside = 0.0
-        for step in STEPS:
-            if not allowed(sign * step):
-                break
-            rise = cost(sign * step) - at_zero
-            if rise > TOLD:
-                # between the last step inside and this one the cost rises like a parabola
-                inside = max(inside, step * np.sqrt(TOLD / rise))
-                break
-            inside = step
-        else:
+        steps = np.array(list(takewhile(allowed, sign * STEPS)))
+        rises = [cost(step) - at_zero for step in steps]
+        # the farthest that explains the masks as well: a round base's cost has humps on the way, which tell nothing
+        last = max((i for i, rise in enumerate(rises) if rise <= TOLD), default=-1)
+        inside = abs(steps[last]) if last >= 0 else 0.0
+        if last + 1 < len(steps):  # up to the next step the cost rises like a parabola
+            inside = max(inside, abs(steps[last + 1]) * np.sqrt(TOLD / rises[last + 1]))
+        elif len(steps) == len(STEPS):
             inside = np.pi
         widths.append(inside)
     width = float(np.mean(widths))

@@ -253,7 +253,7 @@ def _finish(
     q, sigma = over_time(
         robot, q, blocks, explained, shared.covariance, shared.fresh, problem.free, known, problem.times
     )
-    valley = np.ones(joints) if shared.valley is None else shared.valley
+    valley = np.ones((count, joints)) if shared.valley is None else shared.valley
     widest = 1 / np.sqrt(prior_information(limits))
     sigma = np.minimum(np.hypot(sigma / np.sqrt(valley), twin), widest)
     valid = np.isfinite(q).all(1) & explained

@@ -13,20 +13,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pose.azimuth import BaseAxis, base_axis, minima
+from pose.azimuth import BaseAxis, base_axis
 from pose.bundle import Solution, Unknowns, solve
 from pose.errors import FitError
 from pose.kernel import Model
 from pose.priors import PosePrior
-from pose.solver import Level, View, evaluate, parallel
+from pose.solver import Level, View
 from pose.start import Guesses, Search
 from pose.tracking import Tracker
+from pose.uncertainty import misfit
 from urdf import Robot
 
 Report = Callable[[int, int], None]
 SEARCHES = 5  # at most
 TWINS = 0.01  # of IoU
-EXPLAINED = 0.9  # mean IoU at the coarsest level
+HOPEFUL, EXPLAINED = 0.8, 0.9  # mean IoU at the coarsest level: worth a closer look; as good as it will be
+NOISE = 1.25  # times the assumed errors of masks: what is left after a fit may be so large
+TURN, TURNED = np.deg2rad(30.0), 0.02  # steps of the base's turns that are tried; IoU that they may lack
+SAME = np.deg2rad(8.0)  # cameras no farther apart than this are one
 
 
 @dataclass(frozen=True)
@@ -96,22 +100,41 @@ def find(
     Raises:
         FitError: no guess overlaps the masks.
     """
-    pool: list[Hypothesis] = []
     if key.q is not None and not key.free.any():
         pool = with_joints(key, rng, _part(report, 0, 1), guesses)
-    else:
-        starts = bases(key)
-        for i, base in enumerate(starts):
-            found = _without_joints(key, base, rng, _part(report, i, len(starts)), guesses)
-            settled = _settled(found, pool, searches=i + 1)
-            pool = sorted(pool + found, key=lambda h: -h.score)[:8]
-            if settled:
+        return polish(key, _covering(pool))
+    pool, best = [], None
+    starts = bases(key)
+    for i, base in enumerate(starts):
+        found = _without_joints(key, base, rng, _part(report, i, len(starts)), guesses)
+        settled = _settled(found, pool, searches=i + 1)
+        pool = sorted(pool + found, key=lambda h: -h.score)[:8]
+        last = settled or i + 1 == len(starts)
+        if last or pool[0].score > HOPEFUL:
+            best = _better(best, polish(key, _covering(pool)))
+            if last or _told(key, best[0]):
                 break
+    report(10, 10)
+    assert best is not None
+    return best
+
+
+def _covering(pool: list[Hypothesis]) -> list[Hypothesis]:
     if not pool or pool[0].score < 0.2:
         raise FitError("no pose of this robot covers the masks: check that --robot names the robot in the video")
-    solution, others = polish(key, pool[:3])
-    report(10, 10)
-    return solution, others
+    return pool[:3]
+
+
+def _better(
+    one: tuple[Solution, list[Hypothesis]] | None, other: tuple[Solution, list[Hypothesis]]
+) -> tuple[Solution, list[Hypothesis]]:
+    return other if one is None or other[0].cost.sum() <= one[0].cost.sum() else one
+
+
+def _told(key: KeyFrames, solution: Solution) -> bool:
+    """Whether nothing is left that the masks' own errors do not explain."""
+    level = key.levels[-1]
+    return bool(np.mean([misfit(c, m, level) for c, m in zip(solution.cost, key.targets[-1])]) < NOISE)
 
 
 def polish(key: KeyFrames, pool: list[Hypothesis]) -> tuple[Solution, list[Hypothesis]]:
@@ -131,8 +154,8 @@ def _part(report: Report, i: int, count: int) -> Callable[[float], None]:
 
 
 def _settled(found: list[Hypothesis], before: list[Hypothesis], searches: int) -> bool:
-    """Whether more searches are unlikely to pay: the masks are explained, or two searches came to the same camera."""
-    if found[0].score > EXPLAINED:
+    """Whether more searches are unlikely to pay: two explain the masks, or came to the same camera."""
+    if searches > 1 and found[0].score > EXPLAINED:
         return True
     if searches < 3 or abs(found[0].score - before[0].score) > 0.01:
         return False
@@ -281,9 +304,7 @@ def _alternatives(key: KeyFrames, pool: list[Hypothesis]) -> list[Hypothesis]:
         return tried
     axis = base_axis(key.models[0], key.free) if key.camera_free else None
     if axis is not None:
-        for angle in _promising(key, best, axis):
-            T, q = axis.turn(best.T, best.q, angle)
-            tried.append(bundle(key, Hypothesis(best.K, T, np.clip(q, *key.limits), best.iou), 1))
+        tried += [bundle(key, h, 1) for h in _turned(key, best, axis)]
     for k, turn in key.turns:
         for angle in (-turn, turn) if key.free[k] else ():
             q = best.q.copy()
@@ -294,25 +315,21 @@ def _alternatives(key: KeyFrames, pool: list[Hypothesis]) -> list[Hypothesis]:
     return sorted(tried, key=lambda h: -h.score)
 
 
-def _promising(key: KeyFrames, h: Hypothesis, axis: BaseAxis) -> list[float]:
-    """Angles of the base, up to three, at which the masks are explained about as well: local minima of the cost."""
-    view = key.view(1, h.K, h.T)
+def _turned(key: KeyFrames, best: Hypothesis, axis: BaseAxis) -> list[Hypothesis]:
+    """Up to three hypotheses with the base turned and all the rest fitted to that, about as good as the best one.
 
-    def cost(angle: float) -> float:
-        T, q = axis.turn(h.T, h.q, angle)
-        outside = ((q < key.limits[0] - 1e-9) | (q > key.limits[1] + 1e-9)).any()
-        if outside:
-            return np.inf
-        at = replace(view, T_cam_base=T)
-        model, targets, level = key.models[1], key.targets[1], key.levels[1]
-        return sum(
-            parallel(
-                lambda f: evaluate(model, q[f], at, targets[f], key.channels, level, None, key.trust[1]).cost,
-                range(len(q)),
-            )
-        )
-
-    return minima(cost)[1:]
+    A base in another place leans otherwise too, and the arm follows: without a fit of each no cost tells the good ones.
+    """
+    fitted = []
+    for angle in np.arange(TURN, 2 * np.pi - 1e-9, TURN):
+        T, q = axis.turn(best.T, best.q, (angle + np.pi) % (2 * np.pi) - np.pi)
+        fitted.append(bundle(key, Hypothesis(best.K, T, np.clip(q, *key.limits), best.iou), 0))
+    kept: list[Hypothesis] = []
+    least = bundle(key, best, 0).score - TURNED
+    for h in sorted(fitted, key=lambda h: -h.score):
+        if h.score > least and all(camera_turn(h.T, other.T) > SAME for other in [best, *kept]):
+            kept.append(h)
+    return kept[:3]
 
 
 def mistakable(robot: Robot) -> tuple[tuple[int, float], ...]:

@@ -119,7 +119,7 @@ class Shared:
         fresh: share of a frame's information that is news after the frame before it.
         told: share of the information of the frames that this rests on that is news after the others.
         level: the one that the frames' equations are of.
-        valley: (n,) share of each joint's information that is real when the other joints may make up for its change.
+        valley: (T,n) share of each joint's information that is real when the other joints may make up for its change.
             Smoothing does without it: a valley's lowest point is a better estimate than the neighbours'.
     """
 
@@ -190,12 +190,13 @@ def share(
     free = np.r_[camera, np.ones(CHANNELS), np.tile(tracker.free, len(q))].astype(bool)
     told = news(_likeness(targets, tracker, view, frames, [(a, b) for a, b in pairwise(used)]))
     neighbours = [(t, t + 1) for t in used if t + 1 < len(frames) and frames[t + 1] is not None]
+    real = np.log(borne_out(tracker, view, chosen, masks, plain))
     return replace(
         shared,
         covariance=(marginal(H, 0, SHARED, free) + base_unsure) / told,
         fresh=news(_likeness(targets, tracker, view, frames, neighbours)),
         told=told,
-        valley=borne_out(tracker, view, chosen, masks, plain),
+        valley=np.exp(np.stack([np.interp(np.arange(len(frames)), used, column) for column in real.T], 1)),
     )
 
 

@@ -25,33 +25,34 @@ LEAST = 0.004  # of the information that the normal equations state, kept at lea
 def borne_out(
     tracker: Tracker, view: View, frames: Sequence[Frame], masks: Sequence[np.ndarray], H: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """(n,) the share of each joint's stated information that is real, at most 1; 1 for joints that are not asked.
+    """(F,n) the share of each joint's stated information that is real, at most 1; 1 for joints that are not asked.
+
+    A few frames are looked at; those between them get what lies between.
 
     Args:
         frames: on the finest level, with their masks there and their information H (SHARED + n, SHARED + n).
         view: the camera that was settled.
     """
-    out = np.ones(len(tracker.free))
+    out = np.ones((len(frames), len(tracker.free)))
     index = np.flatnonzero(tracker.free)
     some = np.unique(np.linspace(0, len(frames) - 1, LOOKED_AT).round().astype(int))
     unit, prior = joint_scale(tracker.limits), prior_information(tracker.limits)
-    sigma = np.zeros((len(frames), len(out)))
+    sigma = np.zeros_like(out)
     for i in some:
         own = (H[i][SHARED:, SHARED:] + np.diag(prior))[np.ix_(index, index)]
         sigma[i, index] = np.sqrt(np.diag(np.linalg.inv(own)))
     tracker = replace(tracker, views=tuple(_like(old, view) for old in tracker.views))
     for k in index:
-        if np.median(sigma[some, k]) < ASKED * unit[k]:
-            continue
-        for step in (STEPS[0] * sigma[:, k], np.full(len(frames), STEPS[1] * unit[k])):
+        asked = [int(i) for i in some if sigma[i, k] >= ASKED * unit[k]]
+        real = np.ones(len(some))
+        for step in (STEPS[0] * sigma[:, k], np.full(len(frames), STEPS[1] * unit[k])) if asked else ():
             step = np.minimum(step, 0.25 * (tracker.limits[1][k] - tracker.limits[0][k]))
-            jobs = [(frames[i], masks[i], k, step[i]) for i in some]
+            jobs = [(frames[i], masks[i], k, step[i]) for i in asked]
             rise = np.array(parallel(lambda job: _rise(tracker, *job), jobs))
-            stated = (step[some] / sigma[some, k]) ** 2
-            ok = np.isfinite(rise)
-            if ok.any():
-                out[k] = min(out[k], float(rise[ok].sum() / stated[ok].sum()))
-    return np.clip(out, LEAST, 1.0)
+            place = np.searchsorted(some, asked)
+            real[place] = np.fmin(real[place], rise / (step[asked] / sigma[asked, k]) ** 2)
+        out[:, k] = np.exp(np.interp(np.arange(len(frames)), some, np.log(np.clip(real, LEAST, 1.0))))
+    return out
 
 
 def _like(old: View, view: View) -> View:

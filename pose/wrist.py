@@ -31,6 +31,7 @@ BEHIND = 0.12  # metres that the lens may be behind the hand's beginning; it is 
 AHEAD = 0.03, 0.35  # metres before the lens, along the hand, at which it looks
 BREADTH = PosePrior(np.eye(4), 1.0, 0.1)  # how far guesses are changed at first: rad, m
 SEARCHES, KEPT = 2, 12
+ALIKE, TWIN_DEG = 0.02, 90.0  # IoU and turn of a pose that may be mistaken for the one found
 GROWN = 5  # of those kept, taken to all key frames
 
 
@@ -128,10 +129,14 @@ def fit_wrist(
         rows = np.nan_to_num(np.where(np.isfinite(values), values, given))  # also where nothing is seen
         base = T @ np.linalg.inv(robot.link_poses(rows)[:, robot.link_names.index(name)])
         cameras = tuple(replace(fit.camera, T_cam_base=one) for one in base)
+    warnings = fit.warnings
+    here = float(np.median(fit.iou[fit.valid])) if fit.valid.any() else 0.0
+    if any(one["iou"] > here - ALIKE and one["camera_turned_deg"] > TWIN_DEG for one in fit.alternatives):
+        warnings += (f"the hand looks nearly the same from another place on {name}: see alternatives",)
     others = tuple({"iou": one["iou"], "T_cam_link": one["T_cam_base"]} for one in fit.alternatives)
     return WristFit(
         name, T, replace(fit.camera, T_cam_base=None), fit.camera_sigma, fit.focal_sigma, fit.joint_names, values,
-        sigma, told, fit.iou, fit.valid, cameras, others, fit.warnings, fit.seconds,
+        sigma, told, fit.iou, fit.valid, cameras, others, warnings, fit.seconds,
     )  # fmt: skip
 
 

@@ -116,3 +116,13 @@ def test_spread_of_a_parabola_and_of_nothing() -> None:
     sigma = 0.05
     assert spread(lambda a: 7 + (a / sigma) ** 2, lambda a: True) == pytest.approx(sigma, rel=0.02)
     assert spread(lambda a: 7.0, lambda a: True) == pytest.approx(np.pi / np.sqrt(3))
+
+
+def test_spread_of_a_round_base_looks_past_humps() -> None:
+    """Its cost goes up and down by the pixels' chance: what is farther and as good counts."""
+    assert spread(lambda a: 7 + 6 * (np.sin(9 * a) > 0.95), lambda a: True) == pytest.approx(np.pi / np.sqrt(3))
+    sigma = np.deg2rad(7.5)
+    humped = spread(lambda a: (a / sigma) ** 2 + 9 * (0.1 < abs(a) < 0.15), lambda a: True)
+    assert humped == pytest.approx(sigma, rel=0.05)
+    narrow = spread(lambda a: 7.0, lambda a: abs(a) < 0.3)  # limits end it
+    assert narrow == pytest.approx(np.deg2rad(12) / 2, rel=0.01)

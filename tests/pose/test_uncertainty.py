@@ -42,8 +42,21 @@ def test_a_round_flange_is_told_by_nothing_and_a_bar_as_stated(tmp_path):
         masks = [targets.read(t, PYRAMID[-1].width) for t in range(len(q))]
         H = [frame.equations.H / 25 for frame in frames]  # masks that are worse than these: joints get asked
         share[flange] = borne_out(tracker, tracker.views[-1], frames, masks, H)
-    assert share[ROUND][2] == pytest.approx(LEAST)
-    assert share[BAR][2] > 0.3
+    assert share[ROUND].shape == (len(frames), 3)
+    np.testing.assert_allclose(share[ROUND][:, 2], LEAST)
+    assert share[BAR][:, 2].min() > 0.2 and np.median(share[BAR][:, 2]) > 0.3
     known = replace(tracker, free=np.array([False, True, True]))
     held = borne_out(known, tracker.views[-1], frames, masks, [H[0] * 0 + np.eye(SHARED + 3)] * len(frames))
-    assert held[0] == 1.0
+    assert (held[:, 0] == 1.0).all()
+
+
+def test_frames_that_tell_a_joint_well_keep_it(tmp_path):
+    """The round flange's stated information is doubted only where it is so little that it is asked."""
+    robot = arm(tmp_path, ROUND)
+    q, camera, silhouettes = clip(robot)
+    targets, tracker, frames = tracked(robot, camera, q, silhouettes)
+    masks = [targets.read(t, PYRAMID[-1].width) for t in range(len(q))]
+    H = [frame.equations.H / 25 + np.diag([0.0] * (SHARED + 2) + [1e8 * (t > 0)]) for t, frame in enumerate(frames)]
+    share = borne_out(tracker, tracker.views[-1], frames, masks, H)
+    assert share[0, 2] == pytest.approx(LEAST) and share[-1, 2] == 1.0
+    assert (np.diff(share[:, 2]) >= -1e-12).all()
