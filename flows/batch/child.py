@@ -35,7 +35,8 @@ def main(fd: int, work: str) -> None:
                 return
             _write("/proc/self/clear_refs", "5")  # the peak of memory counts from here
             outcome: Outcome = function(task)
-            connection.send(replace(outcome, peak_mb=_memory("VmHWM"), rss_mb=_memory("VmRSS")))
+            peak, resident = _memory()
+            connection.send(replace(outcome, peak_mb=peak, rss_mb=resident))
 
 
 def _end_with(parent: int) -> None:
@@ -53,14 +54,17 @@ def _write(path: str, text: str) -> None:
         pass  # not Linux, or not allowed: only less comfort
 
 
-def _memory(name: str) -> float:
-    """VmRSS or VmHWM of this process in MiB; 0 where the system does not tell."""
+def _memory() -> tuple[float, float]:
+    """The most and the present resident memory of this process in MiB; 0 where the system does not tell.
+
+    Both come from one reading: the process still grows, and of two readings the later can exceed the earlier's peak.
+    """
     try:
         with open("/proc/self/status") as file:
-            line = next(line for line in file if line.startswith(name))
-        return int(line.split()[1]) / 1024
-    except (OSError, StopIteration):
-        return 0.0
+            said = dict(line.split(":", 1) for line in file)
+        return int(said["VmHWM"].split()[0]) / 1024, int(said["VmRSS"].split()[0]) / 1024
+    except (OSError, KeyError):
+        return 0.0, 0.0
 
 
 if __name__ == "__main__":
