@@ -25,8 +25,9 @@ from pose.sweep import Progress, sweep_clip
 from pose.timing import Timing, align
 from pose.tracking import FINE, PYRAMID, Tracker
 from pose.trajectory import Trajectory, hidden_joints
-from pose.twins import likely_turns, twin_deviations
+from pose.twins import last_joints, likely_turns, twin_deviations
 from pose.uncertainty import observable, prior_information
+from pose.whereabouts import look_around, wide_deviations
 from urdf import Robot
 
 Begin = Callable[[KeyFrames, np.random.Generator, Report], tuple[Solution, list[Hypothesis]]]
@@ -143,11 +144,18 @@ def fit_problem(problem: Problem, begin: Begin, progress: Progress | None, seed:
     shared = share(problem.targets, tracker, frames, used, polished, free_camera, problem.known, problem.near)
     lap("polish")
     offset = float(polished.view.offset[0]) * max(problem.targets.full) / 640
-    twin = np.zeros(len(robot.rest))
+    twin, wide = np.zeros(len(robot.rest)), np.zeros((len(frames), len(robot.rest)))
     if problem.q is None or not np.isfinite(problem.q[:, problem.free]).any():
-        turns = likely_turns(problem.targets, tracker, frames, robot, mistakable(robot))
+        some = used[::2]
+        ranges = {
+            k: look_around(problem.targets, tracker, frames, some, k, fine=True, view=polished.view)
+            for k in last_joints(robot)
+            if tracker.free[k]
+        }
+        turns = likely_turns(tracker, frames, ranges, mistakable(robot))
         twin = twin_deviations(problem.targets, tracker, frames, used, polished.view, turns, shared)
-    trajectory = _finish(problem, frames, problem.targets.outer(camera_found), shared, twin, limits, offset)
+        wide = wide_deviations(ranges, some, shared.told_by(2), wide.shape)
+    trajectory = _finish(problem, frames, problem.targets.outer(camera_found), shared, twin, wide, limits, offset)
     if timing is not None:
         trajectory = replace(trajectory, time_offset=timing.offset, time_sigma=timing.sigma)
         if not timing.observable:
@@ -237,7 +245,7 @@ def _keys(problem: Problem, keys: list[int], models, search_model, levels, limit
 
 
 def _finish(
-    problem: Problem, frames, camera: Camera, shared: Shared, twin: np.ndarray, limits, offset: float
+    problem: Problem, frames, camera: Camera, shared: Shared, twin: np.ndarray, wide: np.ndarray, limits, offset: float
 ) -> Trajectory:
     """Smooth the joints over time and state their errors."""
     robot, count, joints = problem.robot, len(frames), len(problem.robot.joint_names)
@@ -255,7 +263,7 @@ def _finish(
     )
     valley = np.ones((count, joints)) if shared.valley is None else shared.valley
     widest = 1 / np.sqrt(prior_information(limits))
-    sigma = np.minimum(np.hypot(sigma / np.sqrt(valley), twin), widest)
+    sigma = np.minimum(np.maximum(np.hypot(sigma / np.sqrt(valley), twin), wide), widest)
     valid = np.isfinite(q).all(1) & explained
     deviations = np.sqrt(np.diag(shared.covariance).clip(0))
     return Trajectory(

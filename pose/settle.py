@@ -130,6 +130,11 @@ class Shared:
     level: Level = FINE
     valley: np.ndarray | None = None
 
+    def told_by(self, every: int) -> float:
+        """`told`, when only every so many of those frames are used: these are less alike."""
+        likeness = (1 - self.told) / (1 + self.told)
+        return news(likeness**every)
+
     def information(self, frame: Frame, target: np.ndarray) -> np.ndarray:
         """(SHARED + n, SHARED + n) information of a frame, for the noise that its misfit shows."""
         assert frame.equations is not None

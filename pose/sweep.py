@@ -13,7 +13,8 @@ from pose.over_time import liveliness
 from pose.problem import Problem
 from pose.targets import shrink
 from pose.tracking import FINE, MIDDLE, Frame, Near, Tracker
-from pose.twins import likely_turns, turned_over
+from pose.twins import last_joints, likely_turns, turned_over
+from pose.whereabouts import look_around, roamed, spread
 
 Progress = Callable[[str, int, int], None]
 LEAP = 0.04  # of IoU that a pose must gain for which the arm would have moved faster than it can
@@ -51,12 +52,12 @@ def sweep_clip(
         frames = branch
     frames = mend(problem.targets, tracker, frames, rng)
     if not known:
-        frames = turned_over(
-            problem.targets,
-            tracker,
-            frames,
-            likely_turns(problem.targets, tracker, frames, problem.robot, mistakable(problem.robot)),
-        )
+        ends = [k for k in last_joints(problem.robot) if tracker.free[k]]
+        frames = roamed(problem.targets, tracker, frames, ends)
+        some = spread(frames)
+        ranges = {k: look_around(problem.targets, tracker, frames, some, k, fine=False) for k in ends}
+        turns = likely_turns(tracker, frames, ranges, mistakable(problem.robot))
+        frames = turned_over(problem.targets, tracker, frames, turns)
     for t, frame in known.items():
         frames[t] = frame
     return frames

@@ -7,7 +7,7 @@ dearer, which of them is true is not known, however sharp each of them is by its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,10 +17,11 @@ from pose.solver import View, evaluate, parallel
 from pose.targets import Targets, shrink
 from pose.tracking import FINE, Frame, Tracker
 from pose.uncertainty import misfit
+from pose.whereabouts import Range
 from urdf import Robot
 
 LOOKED_AT = 8  # frames
-STEP = np.deg2rad(15.0)  # of a turn that is tried
+STEP = np.deg2rad(15.0)  # turns less apart are one
 LEAST = np.deg2rad(25.0)  # a smaller turn is no twin
 NEAR, SLACK = 1.5, 50.0  # times the cost, and this much more, at which a turn is worth following
 BETTER = 9.0  # cost by which a twin must be better to be taken
@@ -50,22 +51,23 @@ def last_joints(robot: Robot) -> list[int]:
 
 
 def likely_turns(
-    targets: Targets, tracker: Tracker, frames: Sequence[Frame | None], robot: Robot,
-    labelled: Sequence[tuple[int, float]],
-) -> list[Turn]:  # fmt: skip
-    """Turns that may explain a clip as well: what the robot is labelled with, and minima of the cost of turning."""
+    tracker: Tracker, frames: Sequence[Frame | None], ranges: Mapping[int, Range], labelled: Sequence[tuple[int, float]]
+) -> list[Turn]:
+    """Turns that may explain a clip as well: what the robot is labelled with, and minima of the cost of turning.
+
+    Args:
+        ranges: of the last joints' columns (`pose.whereabouts.look_around`).
+    """
     chosen = _some(frames)
     out = [Turn(k, sign * angle) for k, angle in labelled for sign in (-1, 1) if tracker.free[k]]
-    for k in last_joints(robot):
-        if not tracker.free[k]:
-            continue
-        angles = np.arange(-np.pi, np.pi - 1e-9, STEP)
-        costs = np.array([_turned_cost(targets, tracker, chosen, Turn(k, angle)) for angle in angles])
-        low = (costs <= np.roll(costs, 1)) & (costs <= np.roll(costs, -1)) & np.isfinite(costs)
-        limit = NEAR * costs[len(angles) // 2] + SLACK
+    for k, around in ranges.items():
+        costs = around.circle.sum(0)
+        angles = 2 * np.pi * np.arange(len(costs)) / len(costs)
+        low = (costs <= np.roll(costs, 1)) & (costs <= np.roll(costs, -1))
+        low &= (costs < NEAR * costs[0] + SLACK) & (angles > LEAST) & (angles < 2 * np.pi - LEAST)
         # one turn and the same less a whole one are two: only one of them may lie within the limits
-        for i in np.flatnonzero(low & (np.abs(angles) > LEAST) & (costs < limit)):
-            out += [Turn(k, float(angles[i] + whole)) for whole in (0.0, -np.sign(angles[i]) * 2 * np.pi)]
+        for i in np.flatnonzero(low):
+            out += [Turn(k, float(angles[i] - whole)) for whole in (0.0, 2 * np.pi)]
     kept: list[Turn] = []
     for turn in out:
         same = any(one.column == turn.column and abs(one.angle - turn.angle) < STEP for one in kept)
@@ -133,18 +135,6 @@ def _possible(tracker: Tracker, chosen: Sequence[tuple[int, Frame]], turn: Turn)
     """Whether most frames stay within the joint's limits."""
     lower, upper = (limit[turn.column] for limit in tracker.limits)
     return np.mean([lower <= frame.q[turn.column] + turn.angle <= upper for _, frame in chosen]) > 0.7
-
-
-def _turned_cost(targets: Targets, tracker: Tracker, chosen: Sequence[tuple[int, Frame]], turn: Turn) -> float:
-    """Cost of the frames with the joint turned and nothing else; the joint's limits do not matter."""
-
-    def one(at: tuple[int, Frame]) -> float:
-        t, frame = at
-        q = frame.q.copy()
-        q[turn.column] += turn.angle
-        return _cost(targets, tracker, tracker.views[-1], t, q)
-
-    return sum(parallel(one, chosen))
 
 
 def _cost(targets: Targets, tracker: Tracker, view: View, t: int, q: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from pose.solver import SHARED
 from pose.targets import shrink
 from pose.tracking import MIDDLE, PYRAMID, Frame
 from pose.twins import Turn, last_joints, likely_turns, turned_over, twin_deviations
+from pose.whereabouts import look_around
 from tests.pose.tracked import BAR, HOOK, ROUND, arm, clip, tracked
 from urdf import load_robot
 
@@ -20,6 +21,12 @@ def turned(q):
     q = q.copy()
     q[:, 2] -= np.where(q[:, 2] > 0, HALF, -HALF)
     return np.clip(q, -3.1, 3.1)
+
+
+def likely(targets, tracker, frames, labelled):
+    """Turns of the flange."""
+    used = [t for t, frame in enumerate(frames) if frame is not None]
+    return likely_turns(tracker, frames, {2: look_around(targets, tracker, frames, used, 2, fine=True)}, labelled)
 
 
 def middle(tracker, targets, q):
@@ -64,18 +71,18 @@ def test_a_clip_followed_in_its_twin_is_turned_over(tmp_path):
     q, camera, silhouettes = clip(robot)
     targets, tracker, _ = tracked(robot, camera, q, silhouettes)
     wrong = middle(tracker, targets, turned(q))
-    turns = likely_turns(targets, tracker, wrong, robot, [(2, HALF)])
+    turns = likely(targets, tracker, wrong, [(2, HALF)])
     out = turned_over(targets, tracker, wrong, turns)
     assert np.rad2deg(np.abs(np.stack([f.q for f in out]) - q).max()) < 3
     right = middle(tracker, targets, q)
-    assert turned_over(targets, tracker, right, likely_turns(targets, tracker, right, robot, [(2, HALF)])) is right
+    assert turned_over(targets, tracker, right, likely(targets, tracker, right, [(2, HALF)])) is right
 
 
 def test_turns_beyond_the_limits_are_no_twins(tmp_path):
     robot = arm(tmp_path, ROUND)
     q, camera, silhouettes = clip(robot)
     targets, tracker, frames = tracked(robot, camera, q, silhouettes)
-    for turn in likely_turns(targets, tracker, frames, robot, [(2, HALF), (2, 5.0)]):
+    for turn in likely(targets, tracker, frames, [(2, HALF), (2, 5.0)]):
         assert turn.column == 2
         inside = np.abs(q[:, 2] + turn.angle) <= 3.1
         assert inside.mean() > 0.7
