@@ -17,9 +17,9 @@ from pose.targets import Targets, shrink
 from pose.tracking import FINE, Frame, Near, Tracker
 
 SEARCHED = 2, 3  # frames in which other branches are bred: spread over the clip, and explained worst
-SLID = 10  # frames, spread over the clip, in which the last joints are turned by
+SLID = 10, 12  # at least so many frames, spread over the clip, and one in so many: there the last joints are turned by
 TURNS = np.deg2rad([-60.0, -25.0, 25.0, 60.0])
-FOLLOWED = 6  # starts, at most, through the clip; two at a time
+FOLLOWED = 6, 50  # starts, at most, through the clip, and one more for each so many frames; two at a time
 APART = 0.2  # radians: a branch differs by this in some joint
 TOGETHER = 0.1  # radians: a branch that comes so near has joined the known one
 WORSE = 5.0  # cost by which a frame of another branch may be worse than the known one
@@ -51,7 +51,11 @@ def other_branches(
         costs = [_frame(frames, t).cost for t in index]
         looked = {*_spread(index, spread + 2)[1:-1], *(index[i] for i in np.argsort(costs)[-worst:])}
         starts = [one for t in sorted(looked) for one in _bred(targets, tracker, searcher, frames, t, rng)]
-        starts += [one for t in _spread(index, SLID) for one in _slid(targets, tracker, searcher, frames, t)]
+        starts += [
+            one
+            for t in _spread(index, max(SLID[0], len(index) // SLID[1]))
+            for one in _slid(targets, tracker, searcher, frames, t)
+        ]
         frames = _adopt(targets, tracker, frames, index, sorted(starts, key=lambda one: one[0]), near)
     return frames
 
@@ -125,7 +129,7 @@ def _adopt(
     """The frames, with branches followed from the most promising starts where these explain the clip better."""
     frames = list(frames)
     seen: list[dict[int, Frame]] = []
-    for _ in range(FOLLOWED // 2):
+    for _ in range((FOLLOWED[0] + len(index) // FOLLOWED[1]) // 2):
         pair: list[tuple[int, np.ndarray]] = []
         while starts and len(pair) < 2:
             _, t, q = starts.pop(0)

@@ -144,18 +144,8 @@ def fit_problem(problem: Problem, begin: Begin, progress: Progress | None, seed:
     shared = share(problem.targets, tracker, frames, used, polished, free_camera, problem.known, problem.near)
     lap("polish")
     offset = float(polished.view.offset[0]) * max(problem.targets.full) / 640
-    twin, wide = np.zeros(len(robot.rest)), np.zeros((len(frames), len(robot.rest)))
-    if problem.q is None or not np.isfinite(problem.q[:, problem.free]).any():
-        some = used[::2]
-        ranges = {
-            k: look_around(problem.targets, tracker, frames, some, k, fine=True, view=polished.view)
-            for k in last_joints(robot)
-            if tracker.free[k]
-        }
-        turns = likely_turns(tracker, frames, ranges, mistakable(robot))
-        twin = twin_deviations(problem.targets, tracker, frames, used, polished.view, turns, shared)
-        wide = wide_deviations(ranges, some, shared.told_by(2), wide.shape)
-    trajectory = _finish(problem, frames, problem.targets.outer(camera_found), shared, twin, wide, limits, offset)
+    astray = _astray(problem, tracker, frames, used, polished.view, shared)
+    trajectory = _finish(problem, frames, problem.targets.outer(camera_found), shared, astray, limits, offset)
     if timing is not None:
         trajectory = replace(trajectory, time_offset=timing.offset, time_sigma=timing.sigma)
         if not timing.observable:
@@ -244,9 +234,28 @@ def _keys(problem: Problem, keys: list[int], models, search_model, levels, limit
     )  # fmt: skip
 
 
-def _finish(
-    problem: Problem, frames, camera: Camera, shared: Shared, twin: np.ndarray, wide: np.ndarray, limits, offset: float
-) -> Trajectory:
+def _astray(
+    problem: Problem, tracker: Tracker, frames, used: list[int], view: View, shared: Shared
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Standard deviations (T,n) with what they leave out: that joints elsewhere explain the masks as well."""
+    robot, shape = problem.robot, (len(frames), len(problem.robot.rest))
+    twin, wide = np.zeros(shape[1]), np.zeros(shape)
+    given = None if problem.q is None else np.delete(problem.q, problem.known, 0)[:, problem.free]
+    if given is None or not np.isfinite(given).any():
+        some = used[::2]
+        ranges = {
+            k: look_around(problem.targets, tracker, frames, some, k, fine=True, view=view, known=problem.known)
+            for k in last_joints(robot)
+            if tracker.free[k]
+        }
+        wide = wide_deviations(ranges, some, shared.told_by(2), shape)
+        if not problem.known:
+            turns = likely_turns(tracker, frames, ranges, mistakable(robot))
+            twin = twin_deviations(problem.targets, tracker, frames, used, view, turns, shared)
+    return lambda sigma: np.maximum(np.hypot(sigma, twin), wide)
+
+
+def _finish(problem: Problem, frames, camera: Camera, shared: Shared, astray, limits, offset: float) -> Trajectory:
     """Smooth the joints over time and state their errors."""
     robot, count, joints = problem.robot, len(frames), len(problem.robot.joint_names)
     q, iou = np.full((count, joints), np.nan), np.zeros(count)
@@ -263,7 +272,7 @@ def _finish(
     )
     valley = np.ones((count, joints)) if shared.valley is None else shared.valley
     widest = 1 / np.sqrt(prior_information(limits))
-    sigma = np.minimum(np.maximum(np.hypot(sigma / np.sqrt(valley), twin), wide), widest)
+    sigma = np.minimum(astray(sigma / np.sqrt(valley)), widest)
     valid = np.isfinite(q).all(1) & explained
     deviations = np.sqrt(np.diag(shared.covariance).clip(0))
     return Trajectory(

@@ -51,9 +51,9 @@ def sweep_clip(
     if all(_together(frame, branch[t], unit) for t, frame in known.items()):
         frames = branch
     frames = mend(problem.targets, tracker, frames, rng)
+    ends = [k for k in last_joints(problem.robot) if tracker.free[k]]
+    frames = roamed(problem.targets, tracker, frames, ends, problem.known)
     if not known:
-        ends = [k for k in last_joints(problem.robot) if tracker.free[k]]
-        frames = roamed(problem.targets, tracker, frames, ends)
         some = spread(frames)
         ranges = {k: look_around(problem.targets, tracker, frames, some, k, fine=False) for k in ends}
         turns = likely_turns(tracker, frames, ranges, mistakable(problem.robot))

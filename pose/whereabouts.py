@@ -25,6 +25,7 @@ WHOLE = 2 * np.pi
 LOOKS = 72  # angles looked at on a whole turn
 LEAST_MOTION = np.deg2rad(5.0)  # standard deviation of the turn between two frames looked at, at least
 LOOKED_AT = 16  # frames, when the likeliest path is asked for
+UNLIKELY = 30.0  # cost, for the noise, by which an angle is worse on the middle level and not looked at on the finest
 APART = np.deg2rad(25.0)  # by which it must differ somewhere to be tried
 BETTER = 9.0  # cost by which it must then be better to be taken
 
@@ -103,35 +104,51 @@ class Range:
     def _lowest(self) -> np.ndarray:
         """(m,LOOKS) the costs; of a low place between angles, its lowest, by the parabola through three of them."""
         left, at, right = np.roll(self.circle, 1, 1), self.circle, np.roll(self.circle, -1, 1)
-        bend = left + right - 2 * at
-        low = (at <= left) & (at <= right) & (bend > 0)
-        return at - np.where(low, (right - left) ** 2 / (8 * np.where(low, bend, 1.0)), 0.0)
+        with np.errstate(invalid="ignore"):  # known joints have no other angles
+            bend, lean = left + right - 2 * at, right - left
+        low = (at <= left) & (at <= right) & (bend > 0) & np.isfinite(bend)
+        return at - np.where(low, lean**2 / (8 * np.where(low, bend, 1.0)), 0.0)
 
 
 def look_around(
-    targets: Targets, tracker: Tracker, frames: Sequence[Frame | None], used: Sequence[int], k: int, fine: bool,
-    view: View | None = None,
+    targets: Targets, tracker: Tracker, frames: Sequence[Frame | None], used: Sequence[int], k: int, *, fine: bool,
+    view: View | None = None, known: Sequence[int] = (),
 ) -> Range:  # fmt: skip
     """Joint k looked at everywhere in the used frames.
 
     Args:
-        fine: on the tracker's finest level, where likenesses can be told apart, or on the middle one.
-        view: of that level, instead of the tracker's.
+        fine: likely angles on the tracker's finest level, where likenesses can be told apart; else on the middle one.
+        view: of the finest level, instead of the tracker's.
+        known: frames whose joints are believed as they are.
     """
-    i = len(tracker.levels) - 1 if fine else 1
-    level, at = tracker.levels[i], view or tracker.views[i]
+    last = len(tracker.levels) - 1
     q = np.stack([frame.q for t in used if (frame := frames[t]) is not None])
+
+    def costs(i: int, row: np.ndarray, target: np.ndarray, turns: np.ndarray) -> np.ndarray:
+        level, at = tracker.levels[i], view if view is not None and i == last else tracker.views[i]
+        out = []
+        for turn in turns:
+            turned = row.copy()
+            turned[k] += turn * WHOLE / LOOKS
+            seen = tracker.models[i], turned, at, target, tracker.channels, level
+            out.append(evaluate(*seen, trust=tracker.trust[i]).cost)
+        return np.array(out)
 
     def one(job: tuple[int, np.ndarray]) -> tuple[np.ndarray, float]:
         t, row = job
-        target = shrink(targets.read(t, FINE.width), level)
-        costs = []
-        for turn in range(LOOKS):
-            row = row.copy()
-            row[k] += WHOLE / LOOKS * (turn > 0)
-            seen = tracker.models[i], row, at, target, tracker.channels, level
-            costs.append(evaluate(*seen, trust=tracker.trust[i]).cost)
-        return np.array(costs), misfit(costs[0], target, level)
+        target = targets.read(t, FINE.width)
+        middle = shrink(target, tracker.levels[1])
+        circle = costs(1, row, middle, np.arange(LOOKS))
+        noise = misfit(circle[0], middle, tracker.levels[1])
+        if fine:
+            likely = np.flatnonzero(circle < circle[0] + UNLIKELY * noise)
+            sharp = costs(last, row, target, likely)
+            circle += sharp[0] - circle[0]
+            circle[likely] = sharp
+            noise = misfit(circle[0], target, tracker.levels[last])
+        if t in known:
+            circle[1:] = np.inf
+        return circle, noise
 
     circle, noise = (np.stack(both) for both in zip(*parallel(one, list(zip(used, q)))))
     others = tracker.free & (np.arange(q.shape[1]) != k)
@@ -139,12 +156,6 @@ def look_around(
     motion = float(np.sqrt((turned**2).mean())) if turned.size else 0.0
     limits = float(tracker.limits[0][k]), float(tracker.limits[1][k])
     return Range(q[:, k], circle, noise, limits, max(LEAST_MOTION, motion))
-
-
-def spread(frames: Sequence[Frame | None]) -> list[int]:
-    """Some of the frames that there are, from first to last."""
-    known = [t for t, frame in enumerate(frames) if frame is not None]
-    return [known[i] for i in np.unique(np.linspace(0, len(known) - 1, LOOKED_AT).round().astype(int))]
 
 
 def wide_deviations(
@@ -161,12 +172,20 @@ def wide_deviations(
     return out
 
 
-def roamed(targets: Targets, tracker: Tracker, frames: list[Frame | None], joints: Sequence[int]) -> list[Frame | None]:
-    """The frames, each of these joints on its likeliest path where that explains the clip better."""
+def spread(frames: Sequence[Frame | None]) -> list[int]:
+    """Some of the frames that there are, from first to last."""
     known = [t for t, frame in enumerate(frames) if frame is not None]
+    return [known[i] for i in np.unique(np.linspace(0, len(known) - 1, LOOKED_AT).round().astype(int))]
+
+
+def roamed(
+    targets: Targets, tracker: Tracker, frames: list[Frame | None], joints: Sequence[int], known: Sequence[int] = ()
+) -> list[Frame | None]:
+    """The frames, each of these joints on its likeliest path where that explains the clip better."""
+    shown = [t for t, frame in enumerate(frames) if frame is not None and t not in known]
     used = spread(frames)
     for k in joints:
-        path = look_around(targets, tracker, frames, used, k, fine=False).path()
+        path = look_around(targets, tracker, frames, used, k, fine=False, known=known).path()
         off = path - [frame.q[k] for t in used if (frame := frames[t]) is not None]
         off -= WHOLE * np.round(np.median(off) / WHOLE)
         if np.abs(off).max() < APART:
@@ -175,7 +194,7 @@ def roamed(targets: Targets, tracker: Tracker, frames: list[Frame | None], joint
         now, other = (_refined(targets, tracker, frames, used, k, turn) for turn in (np.zeros(len(frames)), turns))
         if sum(a.cost - b.cost for a, b in zip(now, other)) > BETTER:
             frames = list(frames)
-            for t, frame in zip(known, _refined(targets, tracker, frames, known, k, turns)):
+            for t, frame in zip(shown, _refined(targets, tracker, frames, shown, k, turns)):
                 small = shrink(targets.read(t, FINE.width), tracker.levels[1])
                 frames[t] = replace(frame, iou=tracker.overlap(frame.q, small), cost=tracker.cost(frame.q, small))
     return frames
