@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit, prange
 from scipy.spatial.transform import Rotation
 
-from pose.kernel import Model, link_poses, overlaps, project
+from pose.kernel import Model, link_poses, project
+from pose.many import overlaps
 from pose.priors import PosePrior
 
 # Arms in pictures stand upright and are seen from the side or above; some cameras hang upside down.
