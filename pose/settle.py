@@ -20,7 +20,7 @@ from pose.errors import FitError
 from pose.odd_ones import put_in_line
 from pose.over_time import KNOWN
 from pose.priors import PosePrior
-from pose.solver import CHANNELS, OFFSET, SHARED, Level, View, evaluate, parallel, residual
+from pose.solver import CHANNELS, OFFSET, SHARED, Level, View, evaluate, move, parallel, residual
 from pose.targets import Targets
 from pose.tracking import FINE, PYRAMID, Frame, Tracker
 from pose.uncertainty import marginal, misfit, prior_information
@@ -149,27 +149,32 @@ def share(
     """The errors of what is shared, from the normal equations of the used frames and from looking whether these hold.
 
     Normal equations describe the cost near its minimum to first order; where a joint hardly moves the outline they
-    promise too much. Each joint is therefore moved by a few standard deviations, and the base turned under the arm.
+    promise too much. Each joint, and the camera, is therefore moved by a few of a frame's standard deviations, and the
+    base turned under the arm.
     """
     model, view = tracker.models[-1], solution.view
     masks = [targets.read(t, FINE.width) for t in used]
     chosen = [frame for frame in (frames[t] for t in used) if frame is not None]
     q = np.stack([frame.q for frame in chosen])
 
-    def cost(i: int, row: np.ndarray, T: np.ndarray) -> float:
-        at = replace(view, T_cam_base=T)
+    def cost(i: int, row: np.ndarray, at: View = view) -> float:
         e = evaluate(model, row, at, masks[i], tracker.channels, tracker.levels[-1], None, tracker.trust[-1])
         return e.cost / misfit(chosen[i].equations.cost, masks[i], tracker.levels[-1])  # type: ignore[union-attr]
 
     kept = np.ones(SHARED + q.shape[1])
     unscaled = Shared(np.zeros((SHARED, SHARED)), kept, level=tracker.levels[-1])
     plain = [unscaled.information(frame, mask) for frame, mask in zip(chosen, masks)]
-    stand = view.T_cam_base
-    base = parallel(lambda i: cost(i, q[i], stand), range(len(q)))
+    base = parallel(lambda i: cost(i, q[i]), range(len(q)))
     for k in np.flatnonzero(tracker.free):
-        kept[SHARED + k] = np.sqrt(
-            bears_out(int(k), q, plain, tracker.limits, lambda i, row: cost(i, row, stand), base)
-        )
+        kept[SHARED + k] = np.sqrt(bears_out(int(k), q, plain, tracker.limits, cost, base))
+
+    def shifted(k: int) -> Callable[[int, float], float]:
+        """Cost of a frame with the camera moved along one of its parameters."""
+        along = np.eye(SHARED)[k]
+        return lambda i, step: cost(i, q[i], move(view, step * along, solution.pivot))
+
+    for k in np.flatnonzero(camera):
+        kept[k] = np.sqrt(_borne_out([float(H[k, k]) for H in plain], shifted(int(k)), base))
     shared = replace(unscaled, kept=kept)
     H = _assemble([shared.information(frame, mask) for frame, mask in zip(chosen, masks)], tracker, used, known)
     if near is not None:
@@ -183,7 +188,7 @@ def share(
 
         def turned(angle: float) -> float:
             T, rows = axis.turn(view.T_cam_base, q, angle)
-            return sum(parallel(lambda i: cost(i, rows[i], T), range(len(rows))))
+            return sum(parallel(lambda i: cost(i, rows[i], replace(view, T_cam_base=T)), range(len(rows))))
 
         def allowed(angle: float) -> bool:
             row = q[:, axis.column] - angle
@@ -238,17 +243,24 @@ def bears_out(
 ) -> float:
     """The share of a joint's stated information that its cost bears out, over the used frames; `base` is it at q."""
 
-    def rise(i: int) -> tuple[float, float]:
-        stated = H[i][SHARED + k, SHARED + k]
-        step = min(PROBE / np.sqrt(max(stated, 1e-9)), 0.25 * (limits[1][k] - limits[0][k]))
-        costs = []
-        for sign in (-1, 1):
-            row = q[i].copy()
-            row[k] += sign * step
-            costs.append(cost(i, row))
-        return float(np.mean(costs)) - base[i], stated * step**2
+    def moved(i: int, step: float) -> float:
+        row = q[i].copy()
+        row[k] += step
+        return cost(i, row)
 
-    actual, expected = np.array(parallel(rise, range(len(q)))).sum(0)
+    return _borne_out([float(one[SHARED + k, SHARED + k]) for one in H], moved, base, 0.25 * (limits[1] - limits[0])[k])
+
+
+def _borne_out(
+    stated: list[float], cost: Callable[[int, float], float], base: Sequence[float], farthest: float = np.inf
+) -> float:
+    """The same for anything that can be moved by a step: information and cost of each frame."""
+
+    def rise(i: int) -> tuple[float, float]:
+        step = min(PROBE / np.sqrt(max(stated[i], 1e-9)), farthest)
+        return (cost(i, -step) + cost(i, step)) / 2 - base[i], stated[i] * step**2
+
+    actual, expected = np.array(parallel(rise, range(len(stated)))).sum(0)
     return float(np.clip(actual / max(expected, 1e-9), LEAST, 1.0))
 
 
