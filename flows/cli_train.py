@@ -44,6 +44,10 @@ def data(
     hdris: Annotated[Folders, typer.Option(metavar="DIR", help="Panoramas, .hdr or .exr. Repeatable.")] = None,
     objects: Annotated[Folders, typer.Option(metavar="DIR", help="Meshes, .obj or .stl. Repeatable.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=999, help="The same seed gives the same data.")] = 0,
+    empty: Annotated[float, typer.Option(min=0, max=1, metavar="S", help="Share of pictures without a robot.")] = 0.1,
+    own: Annotated[
+        float, typer.Option(min=0, max=1, metavar="S", help="Share of robots that surely keep their own colours.")
+    ] = 0.0,
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", min=1, max=256, help="Processes; default: one a core.")
     ] = None,
@@ -67,7 +71,7 @@ def data(
     if count + clips == 0:
         raise UsageError("--count 0 --clips 0: nothing to draw")
     sources = Sources(tuple(robot), *(tuple(folders or ()) for folders in (photos, textures, hdris, objects)))
-    settings = DataSettings(sources, count, clips, frames, int(width), int(height), seed)
+    settings = DataSettings(sources, count, clips, frames, int(width), int(height), seed, empty, own)
     with progress_bars(quiet):
         drawn = make_data(
             settings, out, workers or os.cpu_count() or 1, lambda done, total: report("frames", done, total)

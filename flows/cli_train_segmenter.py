@@ -53,6 +53,22 @@ def segmenter(
     photos: Annotated[
         Folders, typer.Option(metavar="DIR", help="compact: pictures without robots, put behind them. Repeatable.")
     ] = None,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune", help="compact, with --start-from: small steps, closer crops, and photos without a robot."
+        ),
+    ] = False,
+    hdris: Annotated[
+        Folders, typer.Option(metavar="DIR", help="--tune: panoramas without robots, .hdr or .exr. Repeatable.")
+    ] = None,
+    without: Annotated[
+        float,
+        typer.Option(min=0, max=0.9, metavar="S", help="--tune: share of samples from photos and panoramas alone."),
+    ] = 0.3,
+    mix: Annotated[
+        str | None, typer.Option(metavar="W=A", help="At the end: A of the weights W and 1-A of the trained ones.")
+    ] = None,
     names: Annotated[
         Path | None, typer.Option(metavar="FILE", help="VRS, RoboEngine: a text file of videos, one a line.")
     ] = None,
@@ -85,6 +101,9 @@ def segmenter(
     if not smoke and not data:
         raise UsageError("--data DIR is missing; make data with `urdfit train data`, or try --smoke")
     folders, shares = _data(data or [], network)
+    if tune and (network != "compact" or start_from is None):
+        raise UsageError("--tune goes on with weights of the compact network: give them with --start-from")
+    mixed = _mix(mix, network)
     width, height = _size(size, network)
     check_device(device)
 
@@ -97,7 +116,7 @@ def segmenter(
     else:
         job = TrainingJob(
             network, folders, names, tuple(photos or ()), start_from, steps, batch, accumulate, width, height,
-            features, device, seed, shares,
+            features, device, seed, shares, tune, tuple(hdris or ()), without, mixed,
         )  # fmt: skip
         trained = train_segmenter(job, out, log)
     if trained.overlap is not None:
@@ -132,6 +151,26 @@ def _data(texts: list[str], network: str) -> tuple[tuple[Path, ...], tuple[float
     if shares and (len(shares) < len(folders) or network != "compact"):
         raise UsageError("--data DIR=W: give the share of every folder or of none; robotseg takes none")
     return tuple(folders), tuple(shares)
+
+
+def _mix(text: str | None, network: str) -> tuple[str, float] | None:
+    """Weights and their share, or None.
+
+    Raises:
+        UsageError: no share between 0 and 1, or of another network than the compact one.
+    """
+    from flows.errors import UsageError
+
+    if text is None:
+        return None
+    name, _, share = text.rpartition("=")
+    try:
+        value = float(share)
+    except ValueError:
+        value = -1
+    if not (name and 0 < value < 1 and network == "compact"):
+        raise UsageError(f"--mix {text}: expected weights of the compact network and a share, such as default=0.2")
+    return name, value
 
 
 def _size(text: str | None, network: str) -> tuple[int | None, int | None]:

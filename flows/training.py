@@ -34,6 +34,8 @@ class TrainingJob:
         start_from: weights to begin with. steps: None = the network's usual number.
         batch, width, height: None = the network's usual. accumulate: batches per update of the weights.
         features: folder of a vision transformer for RobotSeg's patch loss; None = its own encoder.
+        tune: go on in small steps with `segmentation.training.tuning`. hdris: its panoramas. without: its share of
+            samples without a robot. mix: weights and their share in the file in the end.
         shares: how often the compact network's samples come from each of `data`; empty = as many as it has pictures.
     """
 
@@ -51,6 +53,10 @@ class TrainingJob:
     device: str = "cpu"
     seed: int = 0
     shares: tuple[float, ...] = ()
+    tune: bool = False
+    hdris: tuple[Path, ...] = ()
+    without: float = 0.3
+    mix: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ def train_segmenter(job: TrainingJob, out: Path, log: Log) -> Trained:
         task, loop, identity = (_compact if job.network == "compact" else _robotseg)(job, out, log)
         write_json(out / ABOUT, {"job": asdict(job), "loop": asdict(loop), "settings": identity})
         network = fit(task, out, loop, log, identity)
+        if job.mix is not None:
+            _mix(network, *job.mix)
         save_weights(network, out / WEIGHTS, half=job.network == "compact")
     return Trained(out / WEIGHTS)
 
@@ -83,9 +91,10 @@ def train_segmenter(job: TrainingJob, out: Path, log: Log) -> Trained:
 def _compact(job: TrainingJob, out: Path, log: Log) -> tuple[Any, Any, dict[str, Any]]:
     from segmentation.network import RobotNet
     from segmentation.robotseg.recognise import check, shapes
-    from segmentation.training.assets import load_photos
+    from segmentation.training.assets import load_panoramas, load_photos
     from segmentation.training.compact_task import CompactSettings, CompactTask
     from segmentation.training.loop import LoopSettings
+    from segmentation.training.tuning import AVERAGE, TUNING, TuningTask
 
     sets, shares = [], []
     for folder, share in zip(job.data, job.shares or [None] * len(job.data)):
@@ -95,7 +104,7 @@ def _compact(job: TrainingJob, out: Path, log: Log) -> tuple[Any, Any, dict[str,
         shares += [float(len(s)) if share is None else share * len(s) / pictures for s in found]
     photos: Any = load_photos(job.photos)
     log(f"data: {sum(map(len, sets))} labelled pictures, {len(photos)} photos")
-    usual = CompactSettings(seed=job.seed)
+    usual = replace(TUNING if job.tune else CompactSettings(), seed=job.seed)
     settings = replace(
         usual, width=job.width or usual.width, height=job.height or usual.height, batch=job.batch or usual.batch
     )
@@ -105,9 +114,26 @@ def _compact(job: TrainingJob, out: Path, log: Log) -> tuple[Any, Any, dict[str,
         state = _weights(job.start_from)
         check(state, "default", shapes(network.state_dict()))
         network.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
-    task = CompactTask(sets, photos, settings, network, shares, job.device)
+    task: CompactTask
     loop = LoopSettings(job.steps or STEPS, accumulate=job.accumulate, seed=job.seed)
-    return task, loop, asdict(settings) | _data(job, [(shards.folders[0].name, len(shards)) for shards in sets])
+    if job.tune and network is not None:
+        panoramas = load_panoramas(job.hdris)
+        task = TuningTask(sets, photos, settings, network, shares, job.device, panoramas, job.without)
+        loop = replace(loop, average=AVERAGE)
+    else:
+        task = CompactTask(sets, photos, settings, network, shares, job.device)
+    more = {"tune": True, "without": job.without, "panoramas": len(job.hdris)} if job.tune else {}
+    return task, loop, asdict(settings) | more | _data(job, [(shards.folders[0].name, len(shards)) for shards in sets])
+
+
+def _mix(network: Any, name: str, share: float) -> None:
+    """`share` of the weights of a file and the rest of the network's own, put into the network."""
+    other = _weights(name)
+    state = network.state_dict()
+    for key, value in state.items():
+        if value.is_floating_point():
+            value.lerp_(other[key].to(value), share)
+    network.load_state_dict(state)
 
 
 def _robotseg(job: TrainingJob, out: Path, log: Log) -> tuple[Any, Any, dict[str, Any]]:

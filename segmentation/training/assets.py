@@ -159,12 +159,11 @@ def load_assets(sources: Sources) -> Assets:
         RobotError: a robot that cannot be loaded.
     """
     robots, weights = load_robots(sources)
-    panoramas = [_panorama(path) for path in files_under(sources.hdris, PANORAMAS)]
     objects = [_object(path) for path in files_under(sources.objects, MESHES)]
     return Assets(
         load_photos(sources.photos),
         Pictures(files_under(sources.textures, IMAGES), TEXTURE_LENGTH),
-        [image for image in panoramas if image is not None],
+        load_panoramas(sources.hdris),
         [prop for prop in objects if prop is not None],
         robots,
         weights,
@@ -189,6 +188,12 @@ def load_robots(sources: Sources) -> tuple[list[Robot], np.ndarray]:
 def load_photos(paths: Sequence[Path]) -> Pictures:
     """RGB uint8 pictures under the folders, at most 1100 pixels long."""
     return Pictures(files_under(paths, IMAGES), PHOTO_LENGTH)
+
+
+def load_panoramas(paths: Sequence[Path]) -> list[np.ndarray]:
+    """Panoramas under the folders, linear light (h,w,3) float32; files that cannot be read are left out."""
+    found = [_panorama(path) for path in files_under(paths, PANORAMAS)]
+    return [image for image in found if image is not None]
 
 
 def pick(rng: np.random.Generator, items: Sequence[T]) -> T:

@@ -24,7 +24,7 @@ import numpy as np
 from segmentation.errors import TrainingError
 from segmentation.training.assets import Assets, Sources, load_assets, load_robots
 from segmentation.training.clips import sample_clip
-from segmentation.training.scenes import sample_picture
+from segmentation.training.scenes import EMPTY, sample_picture
 from segmentation.training.shards import Sample, read_index, write_shard
 
 VERSION = 1  # of the engine: other numbers make other pictures from the same seed
@@ -42,6 +42,7 @@ class DataSettings:
         pictures, clips: how many; `frames` in each clip.
         width, height: in pixels.
         seed: of everything random.
+        empty: share of pictures without a robot. own: share of them in the description's own colours for certain.
     """
 
     sources: Sources
@@ -51,6 +52,8 @@ class DataSettings:
     width: int = 640
     height: int = 480
     seed: int = 0
+    empty: float = EMPTY
+    own: float = 0.0
 
     def shards(self) -> list[Shard]:
         """All shards, pictures and clips mixed, so that a training that starts early sees both."""
@@ -109,7 +112,8 @@ def draw_shard(settings: DataSettings, assets: Assets, shard: Shard) -> Iterator
         rng = np.random.default_rng((settings.seed, KINDS.index(shard.kind), shard.index, i))
         name = f"{shard.kind[:-1]}-{settings.seed:03d}-{shard.index:05d}-{i:02d}"
         if shard.kind == "pictures":
-            yield sample_picture(rng, assets, settings.width, settings.height, name)
+            size = settings.width, settings.height
+            yield sample_picture(rng, assets, *size, name, settings.empty, settings.own)
         else:
             yield from sample_clip(rng, assets, settings.width, settings.height, settings.frames, name)
 
@@ -182,6 +186,8 @@ def _claim(settings: DataSettings, out: Path) -> None:
         "frames_per_clip": settings.frames,
         "size": [settings.width, settings.height],
     }
+    usual = {"empty": EMPTY, "own": 0.0}
+    facts |= {key: getattr(settings, key) for key in usual if getattr(settings, key) != usual[key]}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     out.mkdir(parents=True, exist_ok=True)
     note = out / "data.json"

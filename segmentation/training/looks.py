@@ -20,12 +20,15 @@ PAINTS = np.array(
 GREYS = 4  # of the paints
 
 
-def random_look(rng: np.random.Generator, robot: Robot) -> Look:
-    """The description's own colours (half of the time), one colour, two by link; bands; dark or metal grippers."""
+def random_look(rng: np.random.Generator, robot: Robot, own: float = 0.0) -> Look:
+    """The description's own colours (half of the time), one colour, two by link; bands; dark or metal grippers.
+
+    own: share for which the own colours are certain; of the others it remains half.
+    """
     mesh = robot.mesh
     color = mesh.face_color.copy()
     gripper = np.array([p == "gripper" for p in robot.link_parts])[mesh.face_link]
-    draw = rng.random()
+    draw = 0.25 if own > 0 and rng.random() < own else rng.random()
     if draw < 0.5:
         plain = np.ptp(color.reshape(-1, 3), axis=0).max() < 0.05  # no colours given: paint it
         color = np.tile(PAINTS[rng.integers(GREYS)], (len(color), 1)) if plain else color * rng.uniform(0.85, 1.1)

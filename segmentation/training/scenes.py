@@ -51,9 +51,15 @@ class Scene:
         )  # fmt: skip
 
 
-def sample_picture(rng: np.random.Generator, assets: Assets, width: int, height: int, name: str = "picture") -> Sample:
-    """One labelled picture. The same generator state gives the same bytes."""
-    empty = rng.random() < EMPTY
+def sample_picture(
+    rng: np.random.Generator, assets: Assets, width: int, height: int, name: str = "picture",
+    empty_share: float = EMPTY, own: float = 0.0,
+) -> Sample:  # fmt: skip
+    """One labelled picture. The same generator state gives the same bytes.
+
+    empty_share: of pictures without a robot. own: see `random_look`.
+    """
+    empty = rng.random() < empty_share
     index = int(rng.choice(len(assets.robots), p=assets.weights))
     robot = assets.robots[index]
     for _ in range(TRIES):
@@ -68,7 +74,7 @@ def sample_picture(rng: np.random.Generator, assets: Assets, width: int, height:
     props += random_clutter(rng, assets, target, camera, points, table=bool(props))
     scene = Scene(
         robot=None if empty else robot,
-        look=random_look(rng, robot),
+        look=random_look(rng, robot, own),
         props=props,
         movers=[] if empty else attachments(rng, assets, robot, poses),
         lighting=random_lighting(rng, assets, backdrop.image),

@@ -13,6 +13,7 @@ from flows.cli_train_segmenter import _data
 from segmentation.network import RobotNet
 from segmentation.training.checkpoint import read_checkpoint
 from segmentation.training.compact_task import CompactSettings, CompactTask
+from segmentation.training.export import save_weights
 from segmentation.training.loop import LoopSettings, fit
 from segmentation.training.shards import ShardSet, encode, write_shard
 
@@ -62,6 +63,8 @@ def test_help_has_an_example(urdfit):
         (("--data", "d=0"), "expected a number above 0"),
         (("--data", "d=1", "--data", "e"), "every folder or of none"),
         (("--data", "d=1", "--network", "robotseg"), "robotseg takes none"),
+        (("--data", "d", "--tune"), "give them with --start-from"),
+        (("--data", "d", "--mix", "default=2"), "a share, such as default=0.2"),
     ],
 )
 def test_bad_usage(urdfit, tmp_path, arguments, said):
@@ -112,6 +115,21 @@ def test_a_short_run_goes_on_and_gives_weights(urdfit, shards, tmp_path):
         fcntl.flock(stream, fcntl.LOCK_EX)
         code, _, err = urdfit(*small, "--steps", "2")
     assert code == 1 and "another training is at work" in err
+
+
+def test_weights_go_on_and_are_mixed_with_the_first_ones(urdfit, shards, tmp_path):
+    start = tmp_path / "start.pt"
+    torch.manual_seed(0)
+    save_weights(RobotNet(), start, half=True)
+    few = ("--data", shards, "--size", "64x32", "--batch", "1", "--steps", "1", "--tune", "--start-from", start)
+    states = []
+    for name, more in (("whole", ()), ("mixed", ("--mix", f"{start}=0.25"))):
+        code, _, err = urdfit("--out", tmp_path / name, *few, *more)
+        assert code == 0, err
+        states.append(torch.load(tmp_path / name / "weights.pt")["model"]["head.weight"].float())
+    first = torch.load(start)["model"]["head.weight"].float()
+    assert (states[0] - first).abs().max() > 0
+    assert torch.allclose(states[1], 0.75 * states[0] + 0.25 * first, atol=1e-3)
 
 
 @pytest.mark.slow
