@@ -79,18 +79,18 @@ def train_segmenter(job: TrainingJob, out: Path, log: Log) -> Trained:
     from segmentation.training.loop import fit
 
     with sole_user(out):
+        other = None if job.mix is None else _compact_weights(job.mix[0])  # unusable ones are found before the work
         task, loop, identity = (_compact if job.network == "compact" else _robotseg)(job, out, log)
         write_json(out / ABOUT, {"job": asdict(job), "loop": asdict(loop), "settings": identity})
         network = fit(task, out, loop, log, identity)
-        if job.mix is not None:
-            _mix(network, *job.mix)
+        if job.mix is not None and other is not None:
+            _mix(network, other, job.mix[1])
         save_weights(network, out / WEIGHTS, half=job.network == "compact")
     return Trained(out / WEIGHTS)
 
 
 def _compact(job: TrainingJob, out: Path, log: Log) -> tuple[Any, Any, dict[str, Any]]:
     from segmentation.network import RobotNet
-    from segmentation.robotseg.recognise import check, shapes
     from segmentation.training.assets import load_panoramas, load_photos
     from segmentation.training.compact_task import CompactSettings, CompactTask
     from segmentation.training.loop import LoopSettings
@@ -111,9 +111,7 @@ def _compact(job: TrainingJob, out: Path, log: Log) -> tuple[Any, Any, dict[str,
     network = None
     if job.start_from is not None:
         network = RobotNet()
-        state = _weights(job.start_from)
-        check(state, "default", shapes(network.state_dict()))
-        network.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
+        network.load_state_dict(_compact_weights(job.start_from), strict=False)
     task: CompactTask
     loop = LoopSettings(job.steps or STEPS, accumulate=job.accumulate, seed=job.seed)
     if job.tune and network is not None:
@@ -126,9 +124,22 @@ def _compact(job: TrainingJob, out: Path, log: Log) -> tuple[Any, Any, dict[str,
     return task, loop, asdict(settings) | more | _data(job, [(shards.folders[0].name, len(shards)) for shards in sets])
 
 
-def _mix(network: Any, name: str, share: float) -> None:
-    """`share` of the weights of a file and the rest of the network's own, put into the network."""
-    other = _weights(name)
+def _compact_weights(name: str) -> dict[str, Any]:
+    """The state dict of weights of the compact network, in single precision.
+
+    Raises:
+        WeightsError: not found, or of another network.
+    """
+    from segmentation.network import RobotNet
+    from segmentation.robotseg.recognise import check, shapes
+
+    state = _weights(name)
+    check(state, "default", shapes(RobotNet().state_dict()))
+    return {key: value.float() for key, value in state.items()}
+
+
+def _mix(network: Any, other: dict[str, Any], share: float) -> None:
+    """`share` of other weights and the rest of the network's own, put into the network."""
     state = network.state_dict()
     for key, value in state.items():
         if value.is_floating_point():

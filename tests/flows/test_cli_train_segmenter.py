@@ -132,6 +132,14 @@ def test_weights_go_on_and_are_mixed_with_the_first_ones(urdfit, shards, tmp_pat
     assert torch.allclose(states[1], 0.75 * states[0] + 0.25 * first, atol=1e-3)
 
 
+def test_weights_that_cannot_be_mixed_are_refused_before_the_training(urdfit, shards, tmp_path):
+    torch.save({"head.weight": torch.zeros(3)}, tmp_path / "other.pt")
+    few = ("--data", shards, "--size", "64x32", "--batch", "1", "--steps", "1", "--mix", f"{tmp_path / 'other.pt'}=0.5")
+    code, _, err = urdfit("--out", tmp_path / "run", *few)
+    assert (code == 1 and "other.pt" in err) or "tensors" in err
+    assert not (tmp_path / "run" / "about.json").exists()
+
+
 @pytest.mark.slow
 def test_robotseg_trains_on_clips_and_pictures(urdfit, shards, tmp_path):
     pytest.importorskip("sam2")
