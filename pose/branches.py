@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pose.evenly import evenly
 from pose.solver import parallel
 from pose.targets import Targets, shrink
 from pose.tracking import FINE, Frame, Near, Tracker
@@ -61,7 +62,7 @@ def other_branches(
 
 
 def _spread(index: list[int], count: int) -> list[int]:
-    return [index[i] for i in np.unique(np.linspace(0, len(index) - 1, count).round().astype(int))]
+    return [index[i] for i in evenly(len(index), count)]
 
 
 def _groups(tracker: Tracker, arm: np.ndarray) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 from pose.bundle import Look, State, pivot_points
 from pose.camera import Camera
 from pose.edges import view_of
+from pose.evenly import evenly
 from pose.kernel import Model, see
 from pose.targets import Targets
 from pose.trajectory import Trajectory
@@ -48,7 +49,7 @@ class ClipFit:
         """At most so many frames, which settle the camera."""
         camera = self.fit.camera
         most = max(2, min(most, PIXELS // (camera.width * camera.height)))
-        picks = np.unique(np.linspace(0, len(self.usable) - 1, most).round().astype(int))
+        picks = evenly(len(self.usable), most)
         return self.usable[picks]
 
     def straight(

@@ -15,6 +15,7 @@ from pose.azimuth import base_axis, spread
 from pose.depth import DEPTH_SHARED
 from pose.depth_frames import DepthFrame
 from pose.depth_solver import DepthSolver, DepthState, Kept, posed_by
+from pose.evenly import evenly
 from pose.settle import bears_out
 from pose.solver import SHARED, parallel
 
@@ -25,7 +26,7 @@ def borne_out(
     solver: DepthSolver, state: DepthState, frames: Sequence[DepthFrame], reach: float, variance: float
 ) -> Kept:
     """The shares of each joint's stated information, and of the base's angle, that some frames' costs bear out."""
-    some = np.unique(np.linspace(0, len(frames) - 1, LOOKED_AT).round().astype(int)).tolist()
+    some = evenly(len(frames), LOOKED_AT).tolist()
     clip, chosen = solver.clip, [frames[i] for i in some]
     pivot, q = clip.pivot(posed_by(clip, state), state.q), state.q[some]
     n, limits = q.shape[1], (clip.robot.lower, clip.robot.upper)

@@ -15,6 +15,7 @@ import numpy as np
 from pose.azimuth import base_axis
 from pose.camera import Camera
 from pose.edges import Aligned, Gallery, align_edges
+from pose.evenly import evenly
 from pose.hypotheses import mistakable
 from pose.kernel import make_model
 from urdf import Robot
@@ -102,7 +103,7 @@ def _turned_bases(robot: Robot, gallery: Gallery, at: Aligned, loose: np.ndarray
     known = np.flatnonzero(np.isfinite(at.q).all(1))
     if axis is None:
         return
-    some = known[np.unique(np.linspace(0, len(known) - 1, SCANNED).round().astype(int))]
+    some = known[evenly(len(known), SCANNED)]
     angles = np.arange(-np.pi, np.pi, STEP)
     support = np.full(len(angles), -np.inf)
     for n, angle in enumerate(angles):

@@ -13,6 +13,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from pose.evenly import evenly
 from pose.kernel import coverage, see
 from pose.solver import parallel
 from pose.targets import Targets, shrink
@@ -40,7 +41,7 @@ def hidden_pixels(targets: Targets, tracker: Tracker, frames: Sequence[Frame | N
     index = [t for t in index if frames[t].iou > 0.8 * usual]  # type: ignore[union-attr]
     if len(index) < LEAST:
         return None
-    some = [index[i] for i in np.unique(np.linspace(0, len(index) - 1, LOOKED_AT).round().astype(int))]
+    some = [index[i] for i in evenly(len(index), LOOKED_AT)]
     view, model = tracker.views[-1], tracker.models[-1]
     full = tracker.channels[0].max()
 

@@ -17,6 +17,7 @@ from pose.azimuth import base_axis, spread
 from pose.bundle import Solution, Unknowns, solve
 from pose.camera import Camera
 from pose.errors import FitError
+from pose.evenly import evenly
 from pose.odd_ones import put_in_line
 from pose.over_time import KNOWN
 from pose.priors import PosePrior
@@ -59,7 +60,7 @@ def polish(
             "the robot, where camera and joints put it, covers none of the masks: "
             "check T_cam_base, K and the order of the joints"
         )
-    used = [good[i] for i in np.unique(np.linspace(0, len(good) - 1, SAMPLE).round().astype(int))]
+    used = [good[i] for i in evenly(len(good), SAMPLE)]
     q = np.stack([frames[t].q for t in used])  # type: ignore[union-attr]
     weight = np.tile(prior_information(tracker.limits), (len(used), 1))
     mean = np.tile(tracker.rest, (len(used), 1))

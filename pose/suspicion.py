@@ -11,6 +11,7 @@ from itertools import permutations
 import numpy as np
 
 from pose.bundle import Solution, Unknowns, solve
+from pose.evenly import evenly
 from pose.kernel import Model, overlaps
 from pose.solver import View
 from pose.targets import Targets
@@ -70,7 +71,7 @@ def order(
     arm = [int(k) for k in robot.arm_joints]
     if reached > DOUBTFUL or len(arm) < 2:
         return []
-    frames = [used[i] for i in np.unique(np.linspace(0, len(used) - 1, ORDER_FRAMES).round().astype(int))]
+    frames = [used[i] for i in evenly(len(used), ORDER_FRAMES)]
     small = np.stack([targets.read(t, SMALL) for t in frames])
     view = tracker.views[-1]
     K = view.K.copy()
@@ -113,7 +114,7 @@ def focal(targets: Targets, tracker: Tracker, frames: Sequence[int], solution: S
         free: (n,) joints that are unknown.
     """
     level, model = tracker.levels[1], tracker.models[1]
-    few = np.unique(np.linspace(0, len(frames) - 1, FOCAL_FRAMES).round().astype(int))
+    few = evenly(len(frames), FOCAL_FRAMES)
     frames = [frames[i] for i in few]
     factor = level.width / tracker.levels[-1].width
     masks = [targets.read(t, MIDDLE.width) for t in frames]

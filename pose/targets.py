@@ -10,6 +10,7 @@ import numpy as np
 
 from pose.camera import Camera
 from pose.errors import FitError
+from pose.evenly import evenly
 from pose.mask_code import SEAM, mask_code
 from pose.shelf import Shelf
 from pose.solver import Level, View
@@ -166,7 +167,7 @@ def close_up(masks: Sequence[Mapping[str, np.ndarray]], size: tuple[int, int]) -
     scale = THUMBNAIL / max(size)
     small = max(1, round(width * scale)), max(1, round(height * scale))
     ever = np.zeros(small[::-1], bool)
-    for t in np.unique(np.linspace(0, len(masks) - 1, LOOKED_AT).round().astype(int)):
+    for t in evenly(len(masks), LOOKED_AT):
         for mask in masks[t].values():
             ever |= cv2.resize(_unit(mask), small, interpolation=cv2.INTER_AREA) > 0.5
     x, y, w, h = cv2.boundingRect(ever.astype(np.uint8))

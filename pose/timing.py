@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pose.evenly import evenly
 from pose.kernel import CAMERA_PARAMETERS, link_poses
 from pose.solver import CHANNELS, OFFSET, SHARED, Equations, View, evaluate, move, parallel
 from pose.targets import Targets, shrink
@@ -67,7 +68,7 @@ def align(
     """
     inside = seen & (times - FARTHEST >= log.times[0]) & (times + FARTHEST <= log.times[-1])
     index = np.flatnonzero(inside if inside.sum() >= 6 else seen)
-    used = index[np.unique(np.linspace(0, len(index) - 1, SAMPLE).round().astype(int))]
+    used = index[evenly(len(index), SAMPLE)]
     fine = [targets.read(int(t), FINE.width) for t in used]
     free = np.r_[camera, np.zeros(CHANNELS), 1].astype(bool)
     step = float(np.median(np.diff(log.times)))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pose.evenly import evenly
 from pose.settle import Shared
 from pose.solver import View, evaluate, parallel
 from pose.targets import Targets, shrink
@@ -122,7 +123,7 @@ def twin_deviations(
 
 def _some(frames: Sequence[Frame | None]) -> list[tuple[int, Frame]]:
     known = [(t, frame) for t, frame in enumerate(frames) if frame is not None]
-    return [known[i] for i in np.unique(np.linspace(0, len(known) - 1, LOOKED_AT).round().astype(int))]
+    return [known[i] for i in evenly(len(known), LOOKED_AT)]
 
 
 def _turn(tracker: Tracker, q: np.ndarray, turn: Turn) -> np.ndarray:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pose.evenly import evenly
 from pose.solver import SHARED, View, evaluate, parallel
 from pose.tracking import Frame, Tracker
 from pose.uncertainty import joint_scale, misfit, prior_information
@@ -35,7 +36,7 @@ def borne_out(
     """
     out = np.ones((len(frames), len(tracker.free)))
     index = np.flatnonzero(tracker.free)
-    some = np.unique(np.linspace(0, len(frames) - 1, LOOKED_AT).round().astype(int))
+    some = evenly(len(frames), LOOKED_AT)
     unit, prior = joint_scale(tracker.limits), prior_information(tracker.limits)
     sigma = np.zeros_like(out)
     for i in some:

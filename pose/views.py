@@ -17,6 +17,7 @@ import numpy as np
 from pose.bundle import Look
 from pose.camera import Camera
 from pose.errors import FitError
+from pose.evenly import evenly
 from pose.fit import FINE_FACES, SEARCH_FACES
 from pose.hypotheses import mistakable
 from pose.kernel import make_model
@@ -133,7 +134,7 @@ def fit_views(
         joints = _track(rig, found, {t: start.q[i] for i, t in enumerate(keys)}, times, rng, say)
     seconds["start"], clock = time.perf_counter() - clock, time.perf_counter()
     any_view = np.flatnonzero(rig.seen.any(0))
-    used = [int(any_view[i]) for i in np.unique(np.linspace(0, len(any_view) - 1, SAMPLE).round().astype(int))]
+    used = [int(any_view[i]) for i in evenly(len(any_view), SAMPLE)]
     offsets = np.zeros((len(given), 2))
     for level in (1, 2):  # the last pixel is the finest level's; the middle one brings the views together
         end, found = rig.refine(

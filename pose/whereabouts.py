@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from pose.evenly import evenly
 from pose.solver import View, evaluate, parallel
 from pose.targets import Targets, shrink
 from pose.tracking import FINE, Frame, Tracker
@@ -175,7 +176,7 @@ def wide_deviations(
 def spread(frames: Sequence[Frame | None]) -> list[int]:
     """Some of the frames that there are, from first to last."""
     known = [t for t, frame in enumerate(frames) if frame is not None]
-    return [known[i] for i in np.unique(np.linspace(0, len(known) - 1, LOOKED_AT).round().astype(int))]
+    return [known[i] for i in evenly(len(known), LOOKED_AT)]
 
 
 def roamed(
